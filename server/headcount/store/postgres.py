@@ -1,0 +1,124 @@
+"""The one way to Postgres. Drivers' exceptions end here: callers see `errors.DatabaseDown`, or a bug.
+
+The pool is opened at first use and again after a failure, so that a process starts without Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import orjson
+
+from headcount import errors
+from headcount.store import queries
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+CONNECT_TIMEOUT = 5.0
+STATEMENT_TIMEOUT = 30.0
+
+_DOWN = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+class Database:
+    """A pool of connections, and the named queries."""
+
+    def __init__(self, dsn: Callable[[], str], size: int = 4) -> None:
+        self._dsn = dsn
+        self._size = size
+        self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
+        self._sql = queries.load()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for a few statements; DatabaseDown when there is none or it breaks."""
+        try:
+            pool = await self._open()
+            async with pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+                yield connection
+        except _DOWN as error:
+            raise errors.DatabaseDown from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection within one transaction."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def rows(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of the named query."""
+        return await self.select(self._sql[name], *arguments)
+
+    async def row(self, name: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row of the named query."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(self._sql[name], *arguments)
+
+    async def execute(self, name: str, *arguments: object) -> int:
+        """Carry out the named query; the number of rows it changed."""
+        async with self.connection() as connection:
+            return await self.change(connection, name, *arguments)
+
+    async def select(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of a statement that was built: only from our own words, with values as arguments."""
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def change(self, connection: Connection, name: str, *arguments: object) -> int:
+        """Carry out the named query within a transaction of the caller; the number of rows it changed."""
+        status = await connection.execute(self._sql[name], *arguments)
+        return int(status.split()[-1]) if status.split()[-1].isdigit() else 0
+
+    async def copy(
+        self, connection: Connection, table: str, columns: Iterable[str], records: Iterable[tuple[Any, ...]]
+    ) -> None:
+        """Append many rows at once within a transaction of the caller."""
+        await connection.copy_records_to_table(table, columns=list(columns), records=records)
+
+    async def fetch(self, connection: Connection, name: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of the named query within a transaction of the caller."""
+        return await connection.fetch(self._sql[name], *arguments)
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    async def _open(self) -> Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn(),
+                    min_size=0,
+                    max_size=self._size,
+                    timeout=CONNECT_TIMEOUT,
+                    command_timeout=STATEMENT_TIMEOUT,
+                    init=_prepare,
+                    server_settings={"application_name": "headcount", "timezone": "UTC"},
+                )
+            return self._pool
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        encoder=lambda value: orjson.dumps(value).decode(),
+        decoder=orjson.loads,
+        schema="pg_catalog",
+    )
