@@ -4,6 +4,8 @@
     ├── BadConfig              the settings cannot be used
     ├── BadInput               the client is wrong; carries the field
     │   ├── TooLarge
+    │   ├── UnknownSite
+    │   ├── WrongHostname  the page is not one of the site's
     │   ├── NotAllowed         no token, or one without the scope
     │   ├── NotFound
     │   └── Conflict
@@ -36,7 +38,7 @@ class BadConfig(HeadcountError):
 class BadInput(HeadcountError):
     """The request is not valid."""
 
-    def __init__(self, field: str, message: str, index: int | None = None) -> None:
+    def __init__(self, field: str, message: str | None = None, index: int | None = None) -> None:
         super().__init__(message)
         self.field = field
         self.index = index
@@ -48,6 +50,14 @@ class BadInput(HeadcountError):
 
 class TooLarge(BadInput):
     """The request is larger than the limit."""
+
+
+class UnknownSite(BadInput):
+    """No such site here; its owner adds it with `headcount site add`."""
+
+
+class WrongHostname(BadInput):
+    """The page's hostname is not one of the site's."""
 
 
 class NotAllowed(BadInput):

@@ -102,6 +102,32 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.timezone
 
 
+class Scope(StrEnum):
+    """What a token may do."""
+
+    EVENTS_WRITE = "events:write"
+    STATS_READ = "stats:read"
+    SITES_WRITE = "sites:write"
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """An access token as it is kept: without the token."""
+
+    id: int
+    digest: bytes
+    """SHA-256 of the token's text."""
+    site_id: int | None
+    """The one site it may act on; None: all."""
+    scopes: tuple[Scope, ...]
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a worker must know to collect, Postgres or not."""
+
+    sites: list[Site] = []
+    tokens: list[Token] = []
+
+
 class Hit(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """One event as the spool holds it: everything personal has been reduced already."""
 
@@ -214,5 +240,3 @@ class Flush(msgspec.Struct, frozen=True, array_like=True):
     visits: list[VisitRow] = []
     counts: list[CountRow] = []
     dropped: list[Dropped] = []
-    redactions: list[tuple[int, int, tuple[str, ...]]] = []
-    """Redaction requests to carry out: (site, request, the values still known here)."""

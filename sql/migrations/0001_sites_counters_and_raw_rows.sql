@@ -237,12 +237,14 @@ comment on column purge.rows is 'Raw rows removed: hits and visits.';
 
 create table redaction (
     id bigint primary key,
-    site_id bigint not null references site (id) on delete cascade,
+    site_id bigint not null references site (id) on update cascade on delete cascade,
+    dimension text not null,
     pattern text not null,
     requested_at timestamptz not null
 );
-comment on table redaction is 'Requests to replace values already stored; a row lives until every node has carried it out.';
+comment on table redaction is 'Requests to replace values already stored; each node carries them out once. A row lives for a day.';
 comment on column redaction.id is 'Random identity.';
 comment on column redaction.site_id is 'The site.';
-comment on column redaction.pattern is 'Which paths: * stands for any text.';
+comment on column redaction.dimension is 'Of which dimension: page (entry and exit pages too), referrer, utm_*, props:NAME …';
+comment on column redaction.pattern is 'Which values: * stands for any text.';
 comment on column redaction.requested_at is 'When it was asked for.';

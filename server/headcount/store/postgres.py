@@ -52,6 +52,8 @@ class Database:
             pool = await self._open()
             async with pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
                 yield connection
+        except asyncpg.UniqueViolationError:
+            raise errors.Conflict("request", "it exists already") from None
         except _DOWN as error:
             raise errors.DatabaseDown from error
 

@@ -1,0 +1,235 @@
+"""The only place where objects are built: a web worker, a rollup, and what a command line needs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from aiohttp import web
+
+from headcount import errors, logs
+from headcount.clock import Clock
+from headcount.config import Config
+from headcount.jobs import drain, loop, purge, redact
+from headcount.jobs.loop import Job
+from headcount.privacy import door
+from headcount.services.collector import Collector
+from headcount.services.limiter import Limiter
+from headcount.services.redactions import Redactions
+from headcount.services.reports import Reports
+from headcount.services.sites import Sites, new_id
+from headcount.store import daykeys, embedded, geoip, migrations
+from headcount.store.counters import Counters
+from headcount.store.postgres import Database
+from headcount.store.settings import SettingsFile
+from headcount.store.spool import Spool
+from headcount.store.state import State
+from headcount.web import keys, middleware, routes, script
+from headcount.wire import event, site
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5.0
+"""How long requests under way may take when a worker stops, and the last flushes of a rollup."""
+KEEP_ALIVE = 30.0
+
+
+def no_core_dumps() -> None:
+    """A core file would hold addresses. 1, not 0: that also keeps the kernel from piping one to a collector."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
+
+
+def database_of(config: Config, size: int = 4) -> Database:
+    """The configured Postgres, or the own one, which somebody else has started."""
+    own = embedded.Embedded(config.data_dir)
+    return Database(lambda: config.database_url or own.dsn(), size)
+
+
+def reports_of(config: Config, database: Database, clock: Clock) -> Reports:
+    return Reports(database, clock, config.retention_days)
+
+
+@asynccontextmanager
+async def application(config: Config) -> AsyncIterator[web.Application]:
+    """The web application with everything behind it, and its timed jobs."""
+    clock = Clock()
+    async with AsyncExitStack() as stack:
+        settings = SettingsFile(config.data_dir / "settings.msgpack")
+        settings.refresh()
+        keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
+        countries = geoip.Countries(config.geoip_file, config.data_dir)
+        countries.refresh()
+        spool = await stack.enter_async_context(
+            Spool(config.data_dir / "spool", config.spool_limit, clock.milliseconds)
+        )
+        database = database_of(config)
+        stack.push_async_callback(database.close)
+        lookups = door.Lookups(countries.country, keys_of_days.get, door.Agents())
+        collector = Collector(spool, settings, lookups, clock)
+
+        app = web.Application(
+            middlewares=[middleware.open_to_any_site, middleware.say_what_went_wrong],
+            client_max_size=event.MAX_BATCH_BODY,
+        )
+        app[keys.CONFIG] = config
+        app[keys.COLLECTOR] = collector
+        app[keys.LIMITER] = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
+        app[keys.REPORTS] = reports_of(config, database, clock)
+        app[keys.SETTINGS] = settings
+        app[keys.SITES] = Sites(database, clock)
+        app[keys.SCRIPT] = script.load()
+        app.add_routes(routes.routes())
+
+        await _in_background(
+            stack,
+            [
+                Job("tell the rollup how far the spool is", 0.1, spool.tick),
+                Job("read sites and tokens", 0.1, _plain(settings.refresh)),
+                Job("spool what was refused", 1.0, collector.keep_refused),
+                Job(
+                    "forget the keys of ended days",
+                    20.0,
+                    _plain(lambda: keys_of_days.destroy_ended(clock.now())),
+                ),
+                Job("read a replaced country file", 10.0, _plain(lambda: _refresh(countries))),
+            ],
+        )
+        yield app
+
+
+async def serve_web(config: Config, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Answer requests until told to stop, then finish those under way."""
+    asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
+    async with application(config) as app:
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEP_ALIVE,
+            shutdown_timeout=DRAIN_SECONDS,
+        )
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener, backlog=1024).start()
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+
+async def serve_rollup(config: Config, stop: asyncio.Event) -> None:
+    """Move what was spooled to Postgres, and do what the time brings, until told to stop."""
+    asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
+    clock = Clock()
+    async with AsyncExitStack() as stack:
+        settings = SettingsFile(config.data_dir / "settings.msgpack")
+        settings.refresh()
+        keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
+        database = database_of(config)
+        stack.push_async_callback(database.close)
+        sites, counters = Sites(database, clock), Counters(database)
+        state = State(config.data_dir / "state.db")
+        engine = drain.Drain(
+            state,
+            counters,
+            settings,
+            config.data_dir / "spool",
+            clock,
+            config.max_values,
+            config.outbox_limit,
+            new_id,
+        )
+        stack.callback(engine.close)
+        sweeper = purge.Purge(database, sites, counters, clock, config.retention_days)
+        redactor = redact.Redactor(database, engine, Redactions(database, clock), state, clock)
+
+        async def copy_settings() -> None:
+            settings.write(await sites.settings())
+            settings.refresh()
+
+        async def with_postgres() -> None:
+            await _until_migrated(database, sites, clock)
+            await loop.run(
+                [
+                    Job("copy sites and tokens to this node", 0.5, copy_settings),
+                    Job("apply flushes to Postgres", 0.05, engine.send),
+                    Job("purge raw rows", 3600.0, sweeper.run),
+                    Job("replace what is to be redacted", 1.0, redactor.run),
+                ]
+            )
+
+        end_jobs = await _in_background(
+            stack,
+            [
+                Job("count what was spooled", 0.05, engine.take),
+                Job(
+                    "destroy the keys of ended days",
+                    20.0,
+                    _plain(lambda: keys_of_days.destroy_ended(clock.now())),
+                ),
+                Job("destroy what is open of ended days", 20.0, engine.close_days),
+                Job("drop applied flushes", 60.0, engine.forget_sent),
+                Job("reach Postgres", 1.0, with_postgres),
+            ],
+        )
+        await stop.wait()
+        await end_jobs()
+        with suppress(
+            TimeoutError, errors.ServiceBusy
+        ):  # what is left is durable, and taken at the next start
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await engine.finish()
+
+
+async def _until_migrated(database: Database, sites: Sites, clock: Clock) -> None:
+    async with database.connection() as connection:
+        applied = await migrations.migrate(connection, clock.now())
+    if applied and not await sites.all():
+        await sites.add(site.from_values({"domain": "localhost"}))
+        log.info("made the site localhost, for a first try")
+
+
+@asynccontextmanager
+async def postgres(config: Config) -> AsyncIterator[Database]:
+    """Postgres for a command: the configured one, or the own one, joined or started, with a current schema."""
+    own = embedded.Embedded(config.data_dir)
+    if not config.database_url:
+        await asyncio.to_thread(own.start)
+    database = database_of(config)
+    try:
+        async with database.connection() as connection:
+            await migrations.migrate(connection, Clock().now())
+        yield database
+    finally:
+        await database.close()
+        await asyncio.to_thread(own.release)
+
+
+async def _in_background(stack: AsyncExitStack, jobs: list[Job]) -> Callable[[], Awaitable[None]]:
+    task = asyncio.create_task(loop.run(jobs))
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    return end
+
+
+def _refresh(countries: geoip.Countries) -> None:
+    try:
+        if countries.refresh():
+            log.info("a new country file is in use")
+    except errors.BadInput as error:
+        log.error("the country file is refused, the old one stays in use: %s", error.message)
+
+
+def _plain(work: Callable[[], object]) -> Callable[[], Awaitable[None]]:
+    async def job() -> None:
+        work()
+
+    return job

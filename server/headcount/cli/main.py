@@ -1,0 +1,46 @@
+"""The command `headcount`: settings are read once, errors are one sentence each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from headcount import __version__, config, errors, logs
+from headcount.cli import doctor, geoip, privacy, serve, site, stats, token
+
+
+class Group(click.Group):
+    """Reads the settings for every command; prints our own errors without a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            context.obj = config.load()
+            logs.configure(context.obj.log_level)
+            return super().invoke(context)
+        except errors.BadInput as error:
+            raise click.ClickException(f"{error.field}: {error.message}") from None
+        except errors.HeadcountError as error:
+            raise click.ClickException(error.message) from None
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="headcount")
+def main() -> None:
+    """Headcount counts visits, and keeps nothing about the visitors."""
+
+
+for command in (
+    serve.serve,
+    stats.stats,
+    site.site,
+    token.token,
+    privacy.privacy,
+    geoip.geoip,
+    doctor.doctor,
+):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""`headcount serve`: the whole server, or one of its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+import click
+import uvloop
+
+from headcount import app, errors, supervisor
+from headcount.config import Config
+from headcount.store import embedded
+
+log = logging.getLogger(__name__)
+
+Role = Callable[[asyncio.Event], Awaitable[None]]
+
+
+@click.command()
+@click.option("--role", type=click.Choice(["web", "rollup"]), help="One process alone, for containers.")
+@click.option("--socket", "socket_fd", type=int, hidden=True, help="The inherited listening socket.")
+@click.option("--alive", "alive_fd", type=int, hidden=True, help="Ends when the supervisor does.")
+@click.pass_obj
+def serve(config: Config, role: str | None, socket_fd: int | None, alive_fd: int | None) -> None:
+    """Run the server until it is told to stop."""
+    app.no_core_dumps()
+    os.umask(0o077)
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if role is None:
+        asyncio.run(_supervise(config))
+        return
+    own = embedded.Embedded(config.data_dir) if alive_fd is None and not config.database_url else None
+    try:
+        if own is not None:
+            own.start()
+        _run_role(config, role, socket_fd, alive_fd)
+    finally:
+        if own is not None:
+            own.release()
+
+
+async def _supervise(config: Config) -> None:
+    with supervisor.listener(config) as listening:
+        await supervisor.Supervisor(config, listening).run()
+
+
+def _run_role(config: Config, role: str, socket_fd: int | None, alive_fd: int | None) -> None:
+    if role == "rollup":
+        _run(lambda stop: app.serve_rollup(config, stop), alive_fd)
+        return
+    listening = socket.socket(fileno=socket_fd) if socket_fd is not None else supervisor.listener(config)
+    _run(lambda stop: app.serve_web(config, listening, stop), alive_fd)
+
+
+def _run(role: Role, alive_fd: int | None) -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if alive_fd is not None:
+            os.set_blocking(alive_fd, False)
+            loop.add_reader(alive_fd, _look, alive_fd, stop)
+        await role(stop)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except BlockingIOError:
+        raise errors.BadConfig("another rollup is at work on this data directory") from None
+    except errors.HeadcountError:
+        raise
+    except Exception:
+        log.exception("this process cannot go on")  # the interpreter itself would print the message too
+        sys.exit(1)
+
+
+def _look(alive_fd: int, stop: asyncio.Event) -> None:
+    """The pipe can be read: nobody ever writes to it, so the supervisor is gone."""
+    with contextlib.suppress(BlockingIOError):
+        if not os.read(alive_fd, 1):
+            asyncio.get_running_loop().remove_reader(alive_fd)
+            stop.set()

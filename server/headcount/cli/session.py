@@ -1,0 +1,56 @@
+"""What commands share: a running loop, the database, and how things are printed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from headcount import app
+from headcount.clock import Clock
+from headcount.config import Config
+from headcount.services.sites import Sites
+from headcount.store.postgres import Database
+
+T = TypeVar("T")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run the work of a command to its end."""
+    return asyncio.run(work)
+
+
+@asynccontextmanager
+async def open_database(config: Config) -> AsyncIterator[Database]:
+    """Postgres, beside a running server or without one."""
+    async with app.postgres(config) as database:
+        yield database
+
+
+@asynccontextmanager
+async def open_sites(config: Config) -> AsyncIterator[Sites]:
+    async with open_database(config) as database:
+        yield Sites(database, Clock())
+
+
+def print_json(value: object) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A plain table; nothing in a cell is taken for markup."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    Console().print(table)

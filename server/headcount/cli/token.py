@@ -1,0 +1,81 @@
+"""`headcount token`: make, list and revoke access tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from headcount.cli import session
+from headcount.config import Config
+from headcount.model import Scope
+from headcount.web import sites
+
+
+@click.group()
+def token() -> None:
+    """Access tokens for the API."""
+
+
+@token.command()
+@click.option("--site", "domain", help="The site it is for; left out: all sites.")
+@click.option(
+    "--scopes",
+    default=str(Scope.STATS_READ),
+    show_default=True,
+    help=f"Comma list of {', '.join(Scope)}.",
+)
+@session.json_option
+@click.pass_obj
+def create(config: Config, domain: str | None, scopes: str, as_json: bool) -> None:
+    """Make a token. It is shown once and never again."""
+    wanted = [part.strip() for part in scopes.split(",") if part.strip()]
+    _, checked = sites.token_fields({"site": domain, "scopes": wanted})
+
+    async def work() -> dict[str, Any]:
+        async with session.open_sites(config) as service:
+            text, kept = await service.add_token(domain, checked)
+            domains = {kept.site_id: domain} if kept.site_id is not None and domain is not None else {}
+            return {"token": text, **sites.token_shown(kept, domains)}
+
+    made = session.run(work())
+    if as_json:
+        session.print_json(made)
+    else:
+        click.echo(made["token"])
+        click.echo("It is not kept: this is the only time it is shown.", err=True)
+
+
+@token.command("list")
+@session.json_option
+@click.pass_obj
+def list_tokens(config: Config, as_json: bool) -> None:
+    """List the tokens, without the tokens themselves."""
+
+    async def work() -> list[dict[str, Any]]:
+        async with session.open_sites(config) as service:
+            domains = {site.id: site.domain for site in await service.all()}
+            return [sites.token_shown(one, domains) for one in await service.tokens()]
+
+    found = session.run(work())
+    if as_json:
+        session.print_json(found)
+    else:
+        session.print_table(
+            ["id", "site", "scopes"],
+            [(one["id"], one["site"] or "all", ", ".join(one["scopes"])) for one in found],
+        )
+
+
+@token.command()
+@click.argument("id", type=int)
+@click.pass_obj
+def revoke(config: Config, id: int) -> None:
+    """Revoke a token, at once."""
+
+    async def work() -> None:
+        async with session.open_sites(config) as service:
+            await service.delete_token(id)
+
+    session.run(work())
+    click.echo("It is revoked.")

@@ -1,0 +1,252 @@
+"""From the spools to Postgres, in two steps that can be killed anywhere.
+
+Step 1 is local: one SQLite transaction takes batches, counts them and appends a flush to the outbox. It runs
+on while Postgres is down. Step 2 sends the outbox on, each flush behind a fence, so that it counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from headcount import localtime, tally
+from headcount.clock import Clock
+from headcount.model import Flush, Record
+from headcount.store import daykeys, spool
+from headcount.store.counters import Applied, Counters
+from headcount.store.settings import SettingsFile
+from headcount.store.state import KEEP_APPLIED, State
+
+log = logging.getLogger(__name__)
+
+HOLD_BACK = 0.5
+"""Seconds that a batch waits at most for a spool that is behind."""
+MAX_BATCHES = 200
+"""Batches that one step takes from a spool."""
+MAX_FLUSHES = 20
+"""Flushes that are read from the outbox at once."""
+EXPIRE_EVERY = 10_000
+"""Milliseconds between two looks for visits that have ended."""
+
+Batch = tuple[int, int, bytes]
+T = TypeVar("T")
+
+
+class Drain:
+    """The rollup's engine. `step` and `housekeep` run in a thread, one at a time; the rest on the loop."""
+
+    def __init__(
+        self,
+        state: State,
+        counters: Counters,
+        settings: SettingsFile,
+        spools: Path,
+        clock: Clock,
+        max_values: int,
+        outbox_limit: int,
+        new_id: Callable[[], int],
+    ) -> None:
+        self._state = state
+        self._counters = counters
+        self._settings = settings
+        self._folder = spools
+        self._clock = clock
+        self._outbox_limit = outbox_limit
+        self._max_values = max_values
+        self._new_id = new_id
+        self._tally = tally.Tally(max_values, new_id)
+        self._positions = state.positions()
+        state.load(self._tally)
+        self._readers: dict[str, spool.SpoolReader] = {}
+        self._seen: dict[tuple[str, int], float] = {}
+        self._expired = 0
+        self._caught_up = False
+        self._alone = asyncio.Lock()
+
+    async def take(self) -> bool:
+        """Step 1 once. True: there is more to take."""
+        if not self._settings.loaded:
+            return False
+        async with self._alone:
+            more = await _finish(self._step)
+        return more
+
+    async def send(self) -> bool:
+        """Step 2 for what waits in the outbox. True: there is more to send."""
+        waiting = await _finish(self._state.waiting, MAX_FLUSHES)
+        for number, flush in waiting:
+            applied = await self._counters.apply(self._state.source, number, flush, self._clock.now())
+            if applied is Applied.BEHIND:
+                await self._go_back(number)
+                return True
+            await _finish(self._state.mark_applied, number, self._clock.milliseconds())
+        return len(waiting) == MAX_FLUSHES
+
+    async def close_days(self) -> None:
+        """Destroy the ledgers of days that ended five minutes ago, once everything of them was taken."""
+        async with self._alone:
+            if self._caught_up:
+                await _finish(self._close_days)
+
+    async def forget_sent(self) -> None:
+        """Drop applied flushes that are older than 15 minutes."""
+        await _finish(self._state.drop_applied, self._clock.milliseconds() - KEEP_APPLIED)
+
+    async def finish(self) -> None:
+        """Take and send what is there, before the process ends."""
+        while await self.take():
+            pass
+        while await self.send():
+            pass
+
+    async def exclusively(self, work: Callable[[tally.Tally, State], None]) -> None:
+        """Let `work` change the open ledgers and the state while nothing else does."""
+        async with self._alone:
+            try:
+                await _finish(work, self._tally, self._state)
+            except BaseException:
+                self._reload()
+                raise
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the last step left nothing in the spools."""
+        return self._caught_up
+
+    def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        self._state.close()
+
+    def _step(self) -> bool:
+        now = self._clock.milliseconds()
+        if self._state.outbox_bytes() > self._outbox_limit:
+            return False  # the spools fill up, and their bound tells the clients
+        self._open_new()
+        taken, waiting = self._due()
+        if now - self._expired >= EXPIRE_EVERY or now < self._expired:
+            self._expired = now
+            self._tally.expire(now)
+            self._remove_orphans()
+        try:
+            flush = self._tally.take(_merge(taken), self._settings.knows)
+            positions = {name: batches[-1][0] for name, batches in taken.items()}
+            if positions or self._state.changed(self._tally):
+                self._state.save(self._tally, positions, flush if _holds_something(flush) else None)
+        except BaseException:
+            self._reload()
+            raise
+        self._positions.update(positions)
+        for name, number in positions.items():
+            self._readers[name].drained(number)
+        self._seen = {
+            key: then for key, then in self._seen.items() if key[1] > self._positions.get(key[0], 0)
+        }
+        self._caught_up = not waiting
+        return any(len(batches) == MAX_BATCHES for batches in taken.values())
+
+    def _open_new(self) -> None:
+        for path in self._folder.glob("*.db"):
+            if path.stem not in self._readers:
+                reader = self._readers[path.stem] = spool.SpoolReader(path)
+                reader.drained(self._positions.get(path.stem, 0))
+
+    def _due(self) -> tuple[dict[str, list[Batch]], bool]:
+        """The batches that may be taken, and whether others wait.
+
+        In the order of their time: what came in before the slowest live spool's mark, or has waited long enough.
+        """
+        ahead = {
+            name: reader.read(self._positions.get(name, 0), MAX_BATCHES)
+            for name, reader in self._readers.items()
+        }
+        if not any(ahead.values()):
+            return {}, False
+        mark = min(reader.received for reader in self._readers.values())
+        now = self._clock.monotonic()
+        due: dict[str, list[Batch]] = {}
+        for name, batches in ahead.items():
+            for batch in batches:
+                first_seen = self._seen.setdefault((name, batch[0]), now)
+                if batch[1] > mark and now - first_seen < HOLD_BACK:
+                    break
+                due.setdefault(name, []).append(batch)
+        return due, sum(map(len, due.values())) < sum(map(len, ahead.values()))
+
+    def _remove_orphans(self) -> None:
+        for name, reader in list(self._readers.items()):
+            if reader.remove_if_orphaned(self._positions.get(name, 0)):
+                del self._readers[name]
+        gone = self._positions.keys() - self._readers.keys()
+        if gone:
+            self._state.forget_spools(self._readers)
+            for name in gone:
+                del self._positions[name]
+
+    def _close_days(self) -> None:
+        now = self._clock.now()
+        keys = self._tally.forget(
+            lambda key: (
+                now >= localtime.day_end(key[1], key[2]) + daykeys.GRACE or not self._settings.knows(key[0])
+            )
+        )
+        if keys:
+            self._state.destroy(keys)
+
+    def _reload(self) -> None:
+        """What is in memory may be half done: what is on the disk is not."""
+        self._tally = tally.Tally(self._max_values, self._new_id)
+        self._state.load(self._tally)
+        self._positions = self._state.positions()
+
+    async def _go_back(self, number: int) -> None:
+        """The database lacks flushes before this one: send them again if they are here, else report the gap."""
+        applied = max(await self._counters.applied(self._state.source), 0)
+        self._counters.forget_partitions()
+        oldest = await _finish(self._state.kept_from)
+        if oldest > applied + 1:
+            log.error(
+                "the database was restored from a copy that is too old: flushes %d to %d are missing",
+                applied + 1,
+                oldest - 1,
+            )
+            await self._counters.skip(self._state.source, oldest - 1, applied + 1, self._clock.now())
+            applied = oldest - 1
+        log.warning("the database is behind: flushes %d to %d are sent again", applied + 1, number - 1)
+        await _finish(self._state.mark_waiting, applied)
+
+
+async def _finish(work: Callable[..., T], *arguments: object) -> T:
+    """Work in a thread, to its end even when cancelled: it may be within a transaction."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _merge(taken: dict[str, list[Batch]]) -> list[Record]:
+    """All records of the batches in the order of their time; those without one go with their batch."""
+    return [
+        record
+        for _, _, record in heapq.merge(
+            *(_timed(name, batches) for name, batches in taken.items()), key=lambda item: item[:2]
+        )
+    ]
+
+
+def _timed(name: str, batches: list[Batch]) -> list[tuple[int, str, Record]]:
+    return [
+        (getattr(record, "at", last), name, record)
+        for _, last, body in batches
+        for record in spool.records(body)
+    ]
+
+
+def _holds_something(flush: Flush) -> bool:
+    return bool(flush.hits or flush.visits or flush.counts or flush.dropped)

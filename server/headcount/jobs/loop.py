@@ -1,0 +1,53 @@
+"""Runs the timed jobs of a process: one task each, with jitter, an error counter and cancellation.
+
+A job holds no loop and no sleep. An error rises to here, is logged once by its kind, and the job goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from headcount import errors
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A purpose, a period in seconds, and what to do. True from it: go on at once, there is more."""
+
+    purpose: str
+    period: float
+    work: Callable[[], Awaitable[bool | None]]
+
+
+async def run(jobs: Sequence[Job]) -> None:
+    """Run the jobs until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(_repeat(job), name=job.purpose)
+
+
+async def _repeat(job: Job) -> None:
+    failing = False
+    while True:
+        more = False
+        try:
+            more = bool(await job.work())
+            if failing:
+                log.info("works again: %s", job.purpose)
+            failing = False
+        except errors.ServiceBusy as error:
+            if not failing:
+                log.warning("waits: %s: %s", job.purpose, error.message)
+            failing = True
+        except Exception:
+            log.exception("failed: %s", job.purpose)
+            failing = True
+        if not more:
+            # Jitter, so that jobs of one period do not meet.
+            await asyncio.sleep((max(job.period, 1.0) if failing else job.period) * random.uniform(0.9, 1.1))  # noqa: S311

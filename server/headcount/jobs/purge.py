@@ -1,0 +1,71 @@
+"""Removes raw rows past the window: today and the days before it, in each site's own zone."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from headcount import localtime
+from headcount.clock import Clock
+from headcount.model import Site
+from headcount.services.sites import Sites, new_id
+from headcount.store.counters import Counters
+from headcount.store.postgres import Database
+
+LAST_ZONE = "Etc/GMT+12"
+"""Where every day ends last: a partition whose day is past the window there is past it everywhere."""
+KEEP_RECORD = timedelta(days=400)
+
+
+def first_day(zone: str, retention_days: int, now: datetime) -> date:
+    """The oldest local day whose raw rows are kept."""
+    return localtime.today(zone, now) - timedelta(days=retention_days - 1)
+
+
+class Purge:
+    """Drops whole partitions, and deletes rows of sites whose window is shorter or whose day began earlier."""
+
+    def __init__(
+        self, database: Database, sites: Sites, counters: Counters, clock: Clock, retention_days: int
+    ) -> None:
+        self._database = database
+        self._sites = sites
+        self._counters = counters
+        self._clock = clock
+        self._retention_days = retention_days
+
+    async def run(self) -> None:
+        """Purge once; safe to run at any time, by any number of nodes."""
+        now = self._clock.now()
+        await self._drop_partitions(now)
+        for site in await self._sites.all():
+            await self._delete_rows(site, now)
+        await self._database.execute("delete_old_purges", now - KEEP_RECORD)
+        await self._counters.ensure_partitions(
+            localtime.today(zone, now) for zone in (LAST_ZONE, "Etc/UTC", "Etc/GMT-14")
+        )
+
+    async def _drop_partitions(self, now: datetime) -> None:
+        keep_from = first_day(LAST_ZONE, self._retention_days, now)
+        for row in await self._database.rows("raw_partitions"):
+            table, _, written = row["name"].partition("_")
+            day = datetime.strptime(written, "%Y%m%d").date()  # noqa: DTZ007 - a day has no zone
+            if day >= keep_from:
+                continue
+            async with self._database.transaction() as connection:
+                rows = await connection.fetchval(f"select count(*) from {table}_{written}")  # noqa: S608 - our own name
+                await connection.execute(f"drop table {table}_{written}")
+                await self._database.change(
+                    connection, "add_purge", new_id(), now, "partition", None, day + timedelta(days=1), rows
+                )
+        self._counters.forget_partitions()
+
+    async def _delete_rows(self, site: Site, now: datetime) -> None:
+        days = min(site.retention_days or self._retention_days, self._retention_days)
+        before = first_day(site.zone_at(now), days, now)
+        async with self._database.transaction() as connection:
+            rows = await self._database.change(connection, "delete_old_hits", site.id, before)
+            rows += await self._database.change(connection, "delete_old_visits", site.id, before)
+            if rows:
+                await self._database.change(
+                    connection, "add_purge", new_id(), now, "rows", site.id, before, rows
+                )

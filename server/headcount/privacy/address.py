@@ -1,0 +1,54 @@
+"""Whose address a request has: the socket's, or what a trusted proxy says, counted from the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Address = IPv4Address | IPv6Address
+
+
+def parse(text: str) -> Address | None:
+    """The address in `text`, mapped ones (`::ffff:a.b.c.d`) as IPv4; a port or zone after it is dropped."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def client_address(
+    peer: str | None, header_values: Iterable[str], trusted: Sequence[IPv4Network | IPv6Network]
+) -> Address | None:
+    """The client's address: from the right, the first that is no trusted proxy.
+
+    The header counts only if the socket's peer is trusted. An item that is no address ends the walk: what
+    stands left of it could be anyone's invention, so the last trusted proxy's address is taken.
+    """
+    address = parse(peer or "")
+    if address is None or not _in(address, trusted):
+        return address
+    for item in reversed([item for value in header_values for item in value.split(",")]):
+        claimed = parse(item)
+        if claimed is None:
+            return address
+        address = claimed
+        if not _in(address, trusted):
+            return address
+    return address
+
+
+def network_bytes(address: Address) -> bytes:
+    """What stands for a client: an IPv4 address, or the /64 of an IPv6 address (RFC 8981 §1.2)."""
+    return address.packed if isinstance(address, IPv4Address) else address.packed[:8]
+
+
+def _in(address: Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    return any(address in network for network in networks)

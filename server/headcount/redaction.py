@@ -1,0 +1,157 @@
+"""Replaces values that slipped through the scrubbing, in whatever is still open or on its way.
+
+A pattern names whole values of one dimension; `*` stands for any text. `page` means entry and exit pages too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import datasketches
+import msgspec
+
+from headcount import errors, tally
+from headcount.model import REDACTED, VISIT_DIMENSIONS, CountRow, Flush, HitRow, VisitRow
+from headcount.visits import Visit
+
+MAX_PATTERN = 2000
+DIMENSIONS = (
+    "page",
+    "name",
+    "referrer",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_content",
+    "utm_term",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """One request: these values of this dimension of this site."""
+
+    site: int
+    dimension: str
+    pattern: str
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The dimensions that hold the same kind of value."""
+        return ("page", "entry_page", "exit_page") if self.dimension == "page" else (self.dimension,)
+
+    @property
+    def prop(self) -> str | None:
+        """The name of the property, if it is about one."""
+        return self.dimension.removeprefix("props:") if self.dimension.startswith("props:") else None
+
+    @property
+    def like(self) -> str:
+        """The pattern as Postgres' `like` takes it."""
+        return re.sub(r"([\\%_])", r"\\\1", self.pattern).replace("*", "%")
+
+    def matcher(self) -> Callable[[str], bool]:
+        """Tells whether a value is meant."""
+        expression = re.compile(".*".join(map(re.escape, self.pattern.split("*"))), re.DOTALL)
+        keep = {"", REDACTED} | ({"pageview", "engagement"} if self.dimension == "name" else set())
+        return lambda value: value not in keep and expression.fullmatch(value) is not None
+
+
+def parse(site: int, dimension: str, pattern: str) -> Redaction:
+    """A checked request. Raises BadInput."""
+    if dimension not in DIMENSIONS and not dimension.startswith("props:"):
+        raise errors.BadInput("dimension", f"must be one of {', '.join(DIMENSIONS)} or props:NAME")
+    if not pattern.replace("*", "") or len(pattern) > MAX_PATTERN or "\0" in pattern:
+        raise errors.BadInput("pattern", f"is 1 to {MAX_PATTERN} characters and more than *")
+    if pattern.count("*") > 10:
+        raise errors.BadInput("pattern", "has at most 10 *")
+    return Redaction(site, dimension, pattern)
+
+
+def in_flush(flush: Flush, request: Redaction) -> Flush:
+    """The flush with the values replaced."""
+    meant = request.matcher()
+    return msgspec.structs.replace(
+        flush,
+        hits=[_hit(row, request, meant) if row.site == request.site else row for row in flush.hits],
+        visits=[_visit_row(row, request, meant) if row.site == request.site else row for row in flush.visits],
+        counts=[
+            _count(row, request.dimensions, meant) if row.site == request.site else row
+            for row in flush.counts
+        ],
+    )
+
+
+def in_tally(target: tally.Tally, request: Redaction) -> None:
+    """Replace the values in the open ledgers."""
+    meant = request.matcher()
+    for (site, _, _), ledger in target.ledgers.items():
+        if site != request.site:
+            continue
+        for dimension in request.dimensions:
+            _merge_cells(ledger.cells.get(dimension, {}), meant)
+        for visit in ledger.visits.values():
+            _in_visit(visit, request.dimensions, meant)
+
+
+def _merge_cells(cells: dict[str, tally.Cell], meant: Callable[[str], bool]) -> None:
+    found = [value for value in cells if meant(value)]
+    for value in found:
+        old, into = cells.pop(value), cells.setdefault(REDACTED, tally.Cell())
+        union = datasketches.hll_union(tally.LG_K)
+        union.update(old.sketch)
+        union.update(into.sketch)
+        into.sketch = union.get_result(datasketches.tgt_hll_type.HLL_4)
+        into.sent += old.sent
+        for token in old.held or ():
+            into.hold(token)
+
+
+def _in_visit(visit: Visit, dimensions: Collection[str], meant: Callable[[str], bool]) -> None:
+    if "page" in dimensions:
+        visit.entry_page = REDACTED if meant(visit.entry_page) else visit.entry_page
+        visit.exit_page = REDACTED if meant(visit.exit_page) else visit.exit_page
+        for page in [page for page in visit.scroll if meant(page)]:
+            visit.scroll[REDACTED] = max(visit.scroll.pop(page), visit.scroll.get(REDACTED, 0))
+    visit.attributes = tuple(
+        REDACTED if name in dimensions and meant(value) else value
+        for name, value in zip(VISIT_DIMENSIONS, visit.attributes, strict=True)
+    )
+    for dimension in dimensions:
+        touched = visit.touched.get(dimension, {})
+        for value in [value for value in touched if meant(value)]:
+            old, into = touched.pop(value), touched.setdefault(REDACTED, [0, 0])
+            into[0] += old[0]
+            into[1] += old[1]
+
+
+def _hit(row: HitRow, request: Redaction, meant: Callable[[str], bool]) -> HitRow:
+    if request.prop is not None:
+        props = tuple(
+            (name, REDACTED if name == request.prop and meant(value) else value) for name, value in row.props
+        )
+        return msgspec.structs.replace(row, props=props)
+    if request.dimension in ("page", "name") and meant(getattr(row, request.dimension)):
+        return msgspec.structs.replace(row, **{request.dimension: REDACTED})
+    return row
+
+
+def _visit_row(row: VisitRow, request: Redaction, meant: Callable[[str], bool]) -> VisitRow:
+    attributes = tuple(
+        REDACTED if name in request.dimensions and meant(value) else value
+        for name, value in zip(VISIT_DIMENSIONS, row.attributes, strict=True)
+    )
+    pages = {
+        name: REDACTED
+        for name in ("entry_page", "exit_page")
+        if name in request.dimensions and meant(getattr(row, name))
+    }
+    return msgspec.structs.replace(row, attributes=attributes, **pages)
+
+
+def _count(row: CountRow, dimensions: Collection[str], meant: Callable[[str], bool]) -> CountRow:
+    if row.dimension in dimensions and meant(row.value):
+        return msgspec.structs.replace(row, value=REDACTED)
+    return row

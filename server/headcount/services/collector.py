@@ -1,0 +1,111 @@
+"""Takes what a browser or server sent through the door and into the spool; says what was not counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from urllib.parse import urlsplit
+
+from headcount import errors, localtime
+from headcount.clock import Clock
+from headcount.model import NO_SITE, Dropped, Ignored, Record, Scope, Site, Token
+from headcount.privacy import door
+from headcount.store.settings import SettingsFile
+from headcount.store.spool import Spool
+from headcount.wire.event import Event
+
+MAX_REASONS = 10_000
+"""Refusals that wait to be spooled, at most: (site, day, reason) each."""
+
+Refused = Counter[tuple[int, date, str]]
+
+
+class Collector:
+    """The service behind every way in."""
+
+    def __init__(self, spool: Spool, settings: SettingsFile, lookups: door.Lookups, clock: Clock) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._lookups = lookups
+        self._clock = clock
+        self._refused: Refused = Counter()
+
+    async def collect(
+        self, events: Sequence[Event], client: door.Client, token: Token | None = None
+    ) -> Counter[str]:
+        """Keep the events, all or none; how many are not counted, by reason. Returns after the fsync.
+
+        Raises BadInput (with the index of the event if there are several) and SpoolFull.
+        """
+        if not self._settings.loaded:
+            raise errors.ServiceBusy("Headcount is starting and does not know its sites yet")
+        at = self._clock.milliseconds()
+        records: list[Record] = []
+        for index, event in enumerate(events):
+            try:
+                records += self._reduce(event, client, token, at)
+            except errors.BadInput as error:
+                if type(error) is errors.BadInput:
+                    self.refuse(Ignored.INVALID)
+                raise (error.at(index) if len(events) > 1 else error) from None
+        try:
+            await self._spool.append([*records, *self._take_refused()])
+        except errors.SpoolFull:
+            self.refuse(Ignored.BUSY, count=len(records))
+            raise
+        return Counter(Ignored(record.reason).public for record in records if isinstance(record, Dropped))
+
+    def refuse(self, reason: Ignored, site: Site | None = None, count: int = 1) -> None:
+        """Count something that was answered with an error; it is spooled with what comes next."""
+        zone = site.zone_at(self._clock.now()) if site is not None else "UTC"
+        day = localtime.today(zone, self._clock.now())
+        key = (site.id if site is not None else NO_SITE, day, str(reason))
+        if len(self._refused) < MAX_REASONS or key in self._refused:
+            self._refused[key] += count
+
+    async def keep_refused(self) -> None:
+        """Spool the refusals that nothing else has taken along; once a second."""
+        if waiting := self._take_refused():
+            try:
+                await self._spool.append(waiting)
+            except errors.SpoolFull:
+                for record in waiting:
+                    self._refused[record.site, record.day, record.reason] += record.count
+
+    def _take_refused(self) -> list[Dropped]:
+        taken = [Dropped(*key, count) for key, count in self._refused.items()]
+        self._refused.clear()
+        return taken
+
+    def _reduce(self, event: Event, client: door.Client, token: Token | None, at: int) -> list[Record]:
+        if token is not None and Scope.EVENTS_WRITE in token.scopes:
+            client = client.speaking_for(event)
+        return [self._pass(event, client, site, at) for site in self._sites(event, token)]
+
+    def _pass(self, event: Event, client: door.Client, site: Site, at: int) -> Record:
+        try:
+            return door.reduce(event, client, site, at, self._lookups)
+        except errors.WrongHostname:
+            self.refuse(Ignored.HOSTNAME, site)
+            raise
+
+    def _sites(self, event: Event, token: Token | None) -> list[Site]:
+        sites = []
+        for domain in event.domains or (_host_of(event.url),):
+            site = self._settings.site(domain) or self._settings.site(domain.removeprefix("www."))
+            if site is None:
+                self.refuse(Ignored.UNKNOWN_SITE)
+                raise errors.UnknownSite("domain")
+            if token is not None and token.site_id not in (None, site.id):
+                raise errors.NotAllowed("domain", "the token is for another site")
+            sites.append(site)
+        return sites
+
+
+def _host_of(url: str) -> str:
+    """The hostname that decides when no domain is given."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,51 @@
+"""Carries out redactions in Postgres, and asks every node to do so with what it still holds."""
+
+from __future__ import annotations
+
+from headcount.clock import Clock
+from headcount.redaction import Redaction
+from headcount.services.sites import new_id
+from headcount.store.postgres import Database
+
+
+class Redactions:
+    """What was stored of a site and should not have been."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def request(self, redaction: Redaction) -> int:
+        """Replace the values in Postgres now, and leave the request for the nodes; how many counts were moved."""
+        await self._database.execute(
+            "add_redaction",
+            new_id(),
+            redaction.site,
+            redaction.dimension,
+            redaction.pattern,
+            self._clock.now(),
+        )
+        return await self.carry_out(redaction)
+
+    async def carry_out(self, redaction: Redaction) -> int:
+        """Replace the values in Postgres; doing it again changes nothing more."""
+        database, site, like = self._database, redaction.site, redaction.like
+        async with database.transaction() as connection:
+            moved = await database.fetch(connection, "redact_counts", site, redaction.dimensions, like)
+            if redaction.prop is not None:
+                await database.change(connection, "redact_props_of_hits", site, redaction.prop, like)
+            elif redaction.dimension == "page":
+                for name in ("redact_pages_of_hits", "redact_entry_pages", "redact_exit_pages"):
+                    await database.change(connection, name, site, like)
+            elif redaction.dimension == "name":
+                await database.change(connection, "redact_names_of_hits", site, like)
+            elif redaction.dimension == "referrer":
+                await database.change(connection, "redact_referrers", site, like)
+            else:
+                await database.change(connection, "redact_campaign_tags", site, redaction.dimension, like)
+        return int(moved[0]["moved"])
+
+    async def waiting(self) -> dict[int, Redaction]:
+        """The requests of the last day."""
+        rows = await self._database.rows("list_redactions")
+        return {row["id"]: Redaction(row["site_id"], row["dimension"], row["pattern"]) for row in rows}

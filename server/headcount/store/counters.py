@@ -1,0 +1,170 @@
+"""Where flushes arrive in Postgres: the fence and all effects of one flush in one transaction.
+
+No row changed by the fence: find out why, never assume. It was applied before, or the database is behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from headcount import visits
+from headcount.model import NO_SITE, CountRow, Flush, HitRow, VisitRow
+from headcount.store.postgres import Database
+
+if TYPE_CHECKING:
+    from headcount.store.postgres import Connection
+
+RAW_TABLES = ("hit", "visit")
+_HIT_COLUMNS = (
+    "site_id",
+    "day",
+    "visit",
+    "order",
+    "minute",
+    "hour",
+    "name",
+    "hostname",
+    "page",
+    "props",
+    "scroll",
+)
+
+
+class Applied(Enum):
+    """What became of a flush."""
+
+    NOW = 1
+    BEFORE = 2
+    BEHIND = 3
+    """The database lacks earlier flushes: it was restored from an older copy."""
+
+
+class Counters:
+    """The counters and raw rows of all sites."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._partitions: set[date] = set()
+
+    async def apply(self, source: str, number: int, flush: Flush, now: datetime) -> Applied:
+        """Apply flush `number` of a node exactly once."""
+        await self.ensure_partitions({row.day for row in flush.hits} | {row.day for row in flush.visits})
+        database = self._database
+        async with database.transaction() as connection:
+            if number == 1:
+                await database.change(connection, "register_source", source, 0, now)
+            if not await database.change(connection, "fence_flush", source, number, now):
+                applied = await self._applied(connection, source)
+                return Applied.BEFORE if applied >= number else Applied.BEHIND
+            await self._add(connection, await self._living(connection, flush))
+        return Applied.NOW
+
+    async def applied(self, source: str) -> int:
+        """The last flush of the node that is in; -1 if the database does not know the node."""
+        async with self._database.connection() as connection:
+            return await self._applied(connection, source)
+
+    async def skip(self, source: str, to: int, first_missing: int, now: datetime) -> None:
+        """Go on after flushes that are lost for good, and report them."""
+        async with self._database.transaction() as connection:
+            await self._database.change(connection, "register_source", source, 0, now)
+            await self._database.change(connection, "skip_flushes", source, to, now)
+            await self._database.change(connection, "add_gap", source, first_missing, to, now)
+
+    async def ensure_partitions(self, days: Iterable[date]) -> None:
+        """Make the partitions of raw rows for these days, if they are missing."""
+        for day in sorted(set(days) - self._partitions):
+            async with self._database.connection() as connection:
+                for table in RAW_TABLES:
+                    await connection.execute(
+                        f"create table if not exists {table}_{day:%Y%m%d} partition of {table}"
+                        f" for values from ('{day}') to ('{day + timedelta(days=1)}')"
+                    )
+            self._partitions.add(day)
+
+    def forget_partitions(self) -> None:
+        """Look again which partitions exist: some were dropped, or it is another database."""
+        self._partitions.clear()
+
+    async def _applied(self, connection: Connection, source: str) -> int:
+        rows = await self._database.fetch(connection, "applied_flush", source)
+        return int(rows[0]["applied"]) if rows else -1
+
+    async def _living(self, connection: Connection, flush: Flush) -> Flush:
+        """The flush without what belongs to sites that were deleted or reset meanwhile."""
+        parts = (flush.hits, flush.visits, flush.counts, flush.dropped)
+        sites = {row.site for part in parts for row in part}
+        found = await self._database.fetch(connection, "lock_sites", sorted(sites))
+        living = {row["id"] for row in found} | {NO_SITE}
+        if sites <= living:
+            return flush
+        return Flush(*([row for row in part if row.site in living] for part in parts))  # type: ignore[arg-type]
+
+    async def _add(self, connection: Connection, flush: Flush) -> None:
+        hours = [row for row in flush.counts if row.dimension == visits.HOUR]
+        days = [row for row in flush.counts if row.dimension != visits.HOUR]
+        if flush.hits:
+            await self._database.copy(connection, "hit", _HIT_COLUMNS, map(_hit_record, flush.hits))
+        if flush.visits:
+            # A visit that ended and the next of the same visitor are two; one that changed twice is sent once.
+            await self._change(connection, "put_visits", map(_visit_record, flush.visits))
+        if days:
+            await self._change(connection, "add_counts", map(_count_record, days))
+        if hours:
+            await self._change(connection, "add_hours", map(_hour_record, hours))
+        if flush.dropped:
+            await self._change(
+                connection, "add_dropped", ((r.site, r.day, r.reason, r.count) for r in flush.dropped)
+            )
+
+    async def _change(self, connection: Connection, name: str, records: Iterable[Sequence[Any]]) -> None:
+        # Sorted, so that two nodes that touch the same rows take their locks in the same order.
+        columns = map(list, zip(*sorted(records, key=_key), strict=True))
+        await self._database.change(connection, name, *columns)
+
+
+def _key(record: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(record[:4])
+
+
+def _hit_record(row: HitRow) -> tuple[Any, ...]:
+    return (
+        row.site,
+        row.day,
+        row.visit,
+        row.order,
+        datetime.fromtimestamp(row.minute, UTC),
+        datetime.fromtimestamp(row.hour, UTC),
+        row.name,
+        row.hostname,
+        row.page,
+        dict(row.props) or None,
+        row.scroll,
+    )
+
+
+def _visit_record(row: VisitRow) -> tuple[Any, ...]:
+    return (
+        row.site,
+        row.day,
+        row.visit,
+        row.minute,
+        *row.attributes,
+        row.entry_page,
+        row.exit_page,
+        row.pageviews,
+        row.events,
+        row.bounce,
+        row.duration,
+    )
+
+
+def _count_record(row: CountRow) -> tuple[Any, ...]:
+    return (row.site, row.day, row.dimension, row.value, row.visitors, *row.counts)
+
+
+def _hour_record(row: CountRow) -> tuple[Any, ...]:
+    return (row.site, row.day, int(row.value), row.visitors, *row.counts[:5])

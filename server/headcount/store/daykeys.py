@@ -1,0 +1,102 @@
+"""One random key a time zone and local day, in memory and on a RAM disk; never in Postgres or a backup.
+
+The first process that needs a key makes it: written under a temporary name, then linked, which fails if it
+exists already; the loser reads the winner's. A key is destroyed five minutes after its day has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from headcount import errors, localtime
+from headcount.store import files
+
+RAM_DISKS = (Path("/run"), Path("/dev/shm"))  # noqa: S108 - `folder` looks at what is there
+GRACE = timedelta(minutes=5)
+SIZE = 32
+
+
+def folder(data_dir: Path) -> Path:
+    """The folder on a RAM disk for the keys of this data directory, made if it is missing. Raises BadConfig."""
+    for base in RAM_DISKS:
+        if not os.access(base, os.W_OK | os.X_OK):
+            continue
+        found = base / f"headcount-days-{files.data_id(data_dir)}"
+        found.mkdir(mode=0o700, exist_ok=True)
+        status = found.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            raise errors.BadConfig(
+                f"{found} must be a folder of mode 0700 that belongs to who runs Headcount"
+            )
+        return found
+    raise errors.BadConfig(
+        "Headcount keeps its day keys on a RAM disk: neither /run nor /dev/shm can be written"
+    )
+
+
+class DayKeys:
+    """The day keys in one folder of a RAM disk (mode 0700), shared by all processes of the node."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._keys: dict[tuple[str, date], bytes] = {}
+
+    def get(self, zone: str, day: date) -> bytes:
+        """The key of the zone's local day; made if there is none yet."""
+        key = self._keys.get((zone, day))
+        if key is None:
+            key = self._keys[zone, day] = self._read_or_make(self._path(zone, day))
+        return key
+
+    def alive(self) -> list[tuple[str, date]]:
+        """The zone and day of each key on the RAM disk."""
+        return sorted(_named(path.name) for path in self._folder.glob("*@*"))
+
+    def destroy_ended(self, now: datetime) -> list[tuple[str, date]]:
+        """Destroy the keys of the days that ended five minutes ago or earlier; which these were."""
+        ended = [
+            (zone, day)
+            for zone, day in {*self.alive(), *self._keys}
+            if now >= localtime.day_end(zone, day) + GRACE
+        ]
+        for zone, day in ended:
+            self._keys.pop((zone, day), None)
+            _destroy(self._path(zone, day))
+        return ended
+
+    def _path(self, zone: str, day: date) -> Path:
+        return self._folder / f"{zone.replace('/', '~')}@{day.isoformat()}"
+
+    def _read_or_make(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            pass
+        temporary = self._folder / f".{secrets.token_hex(8)}"
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(SIZE))
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+        return path.read_bytes()
+
+
+def _named(name: str) -> tuple[str, date]:
+    zone, _, day = name.partition("@")
+    return zone.replace("~", "/"), date.fromisoformat(day)
+
+
+def _destroy(path: Path) -> None:
+    try:
+        with path.open("r+b") as file:
+            file.write(bytes(SIZE))
+        path.unlink()
+    except FileNotFoundError:
+        pass  # another process was first

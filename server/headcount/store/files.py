@@ -1,0 +1,131 @@
+"""Files of the data directory: durable or absent, usable by whoever owns the folder, locked by processes.
+
+A lock is a `flock`: it ends with the process that holds it, however that ends, and no child inherits it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headcount import clock, errors
+
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames and links made in this folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace the file: after a crash it holds the old bytes or the new ones, whole."""
+    temporary = _write_beside(path, data, mode)
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def create_durably(path: Path, data: bytes, mode: int = 0o600) -> bool:
+    """Make the file. False: it is there already, perhaps since a moment ago, and was left alone."""
+    temporary = _write_beside(path, data, mode)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)
+    return True
+
+
+def data_id(data_dir: Path) -> str:
+    """The random name of this data directory, 16 hex digits, the same for every process that asks."""
+    path = data_dir / "id"
+    if not path.exists():
+        create_durably(path, secrets.token_hex(8).encode())
+    text = path.read_text("ascii", errors="replace").strip()
+    if not _ID.fullmatch(text):
+        raise errors.BadConfig(f"{path} is damaged: delete it, and a new one is made.")
+    return text
+
+
+def open_shared(path: Path, flags: int = os.O_RDWR) -> int:
+    """A descriptor of the file, which is made (mode 0600) if there is none."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    _give_to_owner_of(path.parent, descriptor)
+    return descriptor
+
+
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Take the lock (`fcntl.LOCK_SH` or `LOCK_EX`), or say False at once. A lock held before is lost then."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(descriptor: int) -> None:
+    """Give up the lock, also for children that were forked and share the descriptor, and close it."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+@contextmanager
+def exclusively(path: Path, seconds: float) -> Iterator[int]:
+    """Hold the only lock on this file, waiting for it at most so long; gives its descriptor."""
+    descriptor = open_shared(path)
+    try:
+        if not any(try_lock(descriptor, fcntl.LOCK_EX) for _ in patiently(seconds)):
+            raise errors.ServiceBusy(f"Another process has been holding {path} for {seconds:.0f} seconds.")
+        yield descriptor
+    finally:
+        unlock(descriptor)
+
+
+def patiently(seconds: float, step: float = 0.01) -> Iterator[None]:
+    """Go round a loop every `step` seconds for this long, and once at least."""
+    now = clock.Clock().monotonic
+    end = now() + seconds
+    yield
+    while now() < end:
+        time.sleep(step)
+        yield
+
+
+def _write_beside(path: Path, data: bytes, mode: int) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            _give_to_owner_of(path.parent, descriptor)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
+    # A command that root runs beside a service of another account must not leave files it cannot open.
+    if os.geteuid() == 0:
+        status = folder.stat()
+        if os.fstat(descriptor).st_uid == 0 and status.st_uid != 0:
+            os.fchown(descriptor, status.st_uid, status.st_gid)

@@ -1,0 +1,67 @@
+"""The local copy of sites and tokens: the rollup writes it, workers read it, so that neither needs Postgres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from headcount.model import NO_SITE, Settings, Site, Token
+from headcount.store import files
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Settings)
+
+
+class SettingsFile:
+    """The copy on this node's disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._sites: dict[str, Site] = {}
+        self._ids: set[int] = set()
+        self._tokens: dict[bytes, Token] = {}
+
+    def write(self, settings: Settings) -> bool:
+        """Replace the copy if something changed; whether it did."""
+        body = _encoder.encode(settings)
+        if self._path.exists() and self._path.read_bytes() == body:
+            return False
+        files.write_durably(self._path, body)
+        return True
+
+    def refresh(self) -> bool:
+        """Read the copy again if it was replaced; whether it was."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return False
+        seen = (status.st_ino, status.st_mtime_ns)
+        if seen == self._seen:
+            return False
+        settings = _decoder.decode(self._path.read_bytes())
+        self._seen = seen
+        self._sites = {site.domain: site for site in settings.sites}
+        self._ids = {site.id for site in settings.sites}
+        self._tokens = {token.digest: token for token in settings.tokens}
+        return True
+
+    @property
+    def sites(self) -> list[Site]:
+        return list(self._sites.values())
+
+    def site(self, domain: str) -> Site | None:
+        return self._sites.get(domain)
+
+    def knows(self, site_id: int) -> bool:
+        """Whether the site still exists; what belongs to none counts as existing."""
+        return site_id in self._ids or site_id == NO_SITE
+
+    def token(self, digest: bytes) -> Token | None:
+        return self._tokens.get(digest)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether there has been a copy at all."""
+        return self._seen is not None

@@ -1,0 +1,233 @@
+"""The rollup's local state, one SQLite file: positions, open ledgers, and the outbox of flushes.
+
+One transaction takes batches, changes ledgers and appends a flush, so that a kill at any moment leaves all
+of it or nothing. The outbox goes to Postgres in order; what was applied is kept 15 minutes, for a database
+that is restored from a copy some minutes old.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from headcount import tally
+from headcount.model import NOTHING, Flush
+from headcount.store import spool
+from headcount.visits import Visit
+
+KEEP_APPLIED = 15 * 60 * 1000
+"""Milliseconds that an applied flush is kept."""
+
+_SCHEMA = """
+create table if not exists source (name text not null, flush integer not null);
+create table if not exists position (spool text primary key, number integer not null) without rowid;
+create table if not exists visit (
+    site integer not null, zone text not null, day text not null, token integer not null, body blob not null,
+    primary key (site, zone, day, token)
+) without rowid;
+create table if not exists cell (
+    site integer not null, zone text not null, day text not null, dimension text not null, value text not null,
+    sketch blob not null, sent integer not null,
+    primary key (site, zone, day, dimension, value)
+) without rowid;
+create table if not exists outbox (number integer primary key, body blob not null, applied_at integer);
+create table if not exists redacted (request integer primary key);
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_visit = msgspec.msgpack.Decoder(Visit)
+_flush = msgspec.msgpack.Decoder(Flush)
+
+
+class State:
+    """The state file. Only the rollup opens it; the lock of `state.lock` sees to that."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.marks = spool.Marks(path.with_suffix(".lock"))
+        if not self.marks.lock():
+            self.marks.close()
+            raise BlockingIOError(f"{path.name} is in use by another rollup")
+        self._lock = threading.RLock()  # the two steps of the drain come from different threads
+        self._db = spool.connect(path)
+        self._db.executescript(_SCHEMA)
+        if self._db.execute("select count(*) from source").fetchone() == (0,):
+            self._db.execute("insert into source values (?, 0)", (secrets.token_hex(16),))
+        (self.source,) = self._db.execute("select name from source").fetchone()
+
+    def positions(self) -> dict[str, int]:
+        """The last batch taken of each spool."""
+        with self._lock:
+            return dict(self._db.execute("select spool, number from position"))
+
+    def load(self, target: tally.Tally) -> None:
+        """Put the stored ledgers into the tally."""
+        for site, zone, day, dimension, value, sketch, sent in self._db.execute(
+            "select site, zone, day, dimension, value, sketch, sent from cell"
+        ):
+            key = (site, zone, date.fromisoformat(day))
+            ledger = target.ledgers.setdefault(key, tally.Ledger())
+            ledger.cells.setdefault(dimension, {})[value] = tally.Cell(sketch, sent)
+        for (body,) in self._db.execute("select body from visit"):
+            visit = _visit.decode(body)
+            ledger = target.ledgers.setdefault((visit.site, visit.zone, visit.day), tally.Ledger())
+            ledger.visits[visit.token] = visit
+            ledger.hold_exit(visit)
+
+    def changed(self, target: tally.Tally) -> bool:
+        """Whether the tally holds anything that is not stored yet."""
+        return any(ledger.changes or ledger.changed_visits for ledger in target.ledgers.values())
+
+    def save(self, target: tally.Tally, positions: Mapping[str, int], flush: Flush | None) -> None:
+        """One transaction: what changed in the ledgers, how far the spools are taken, the next flush."""
+        with self._transaction():
+            for key, ledger in target.ledgers.items():
+                self._save_ledger(key, ledger)
+            self._db.executemany("insert or replace into position values (?, ?)", positions.items())
+            if flush is not None:
+                self._append(flush)
+        for ledger in target.ledgers.values():
+            ledger.changes.clear()
+            ledger.changed_visits.clear()
+
+    def destroy(self, keys: Iterable[tally.LedgerKey]) -> None:
+        """Delete ledgers for good: also from the free pages and the write-ahead log."""
+        with self._transaction():
+            for key in keys:
+                self._delete(key)
+        self.truncate_log()
+
+    def rewrite(self, target: tally.Tally, site: int, flush: Callable[[Flush], Flush]) -> None:
+        """Store the site's open ledgers anew, and every waiting flush as `flush` makes it; drop the applied ones."""
+        with self._transaction():
+            for key, ledger in target.ledgers.items():
+                if key[0] != site:
+                    continue
+                self._delete(key)
+                for dimension, values in ledger.cells.items():
+                    for value in values:
+                        ledger.changes.setdefault((dimension, value), NOTHING)
+                ledger.changed_visits |= ledger.visits.keys()
+                self._save_ledger(key, ledger)
+            self._db.execute("delete from outbox where applied_at is not null")
+            for number, body in self._db.execute("select number, body from outbox").fetchall():
+                self._db.execute(
+                    "update outbox set body = ? where number = ?",
+                    (_encode(flush(_flush.decode(body))), number),
+                )
+        self.truncate_log()
+
+    def truncate_log(self) -> None:
+        with self._lock:
+            self._db.execute("pragma wal_checkpoint(truncate)")
+
+    def forget_spools(self, existing: Iterable[str]) -> None:
+        """Drop the positions of spools that are no more."""
+        gone = self.positions().keys() - set(existing)
+        with self._transaction():
+            self._db.executemany("delete from position where spool = ?", [(name,) for name in gone])
+
+    def waiting(self, limit: int) -> list[tuple[int, Flush]]:
+        """The oldest flushes that are not applied yet."""
+        with self._lock:
+            rows = self._db.execute(
+                "select number, body from outbox where applied_at is null order by number limit ?", (limit,)
+            ).fetchall()
+        return [(number, _flush.decode(body)) for number, body in rows]
+
+    def kept_from(self) -> int:
+        """The number of the oldest flush that is still here, applied or not; 0 if there is none."""
+        with self._lock:
+            (number,) = self._db.execute("select min(number) from outbox").fetchone()
+        return number or 0
+
+    def mark_applied(self, number: int, now: int) -> None:
+        """The flush is in Postgres, and so are all before it."""
+        with self._lock:
+            self._db.execute(
+                "update outbox set applied_at = ? where number <= ? and applied_at is null", (now, number)
+            )
+
+    def mark_waiting(self, after: int) -> None:
+        """Send everything after this number again: the database came back older than it was."""
+        with self._lock:
+            self._db.execute("update outbox set applied_at = null where number > ?", (after,))
+
+    def drop_applied(self, before: int) -> None:
+        """Delete the flushes that were applied before this time."""
+        with self._lock:
+            self._db.execute("delete from outbox where applied_at < ?", (before,))
+
+    def outbox_bytes(self) -> int:
+        """Bytes that wait for Postgres."""
+        with self._lock:
+            (size,) = self._db.execute(
+                "select coalesce(sum(length(body)), 0) from outbox where applied_at is null"
+            ).fetchone()
+            return int(size)
+
+    def redacted(self) -> set[int]:
+        """The redaction requests that were carried out here."""
+        with self._lock:
+            return {request for (request,) in self._db.execute("select request from redacted")}
+
+    def note_redacted(self, requests: Iterable[int]) -> None:
+        with self._lock:
+            self._db.executemany("insert or ignore into redacted values (?)", [(r,) for r in requests])
+
+    def close(self) -> None:
+        self._db.close()
+        self.marks.close()
+
+    def _save_ledger(self, key: tally.LedgerKey, ledger: tally.Ledger) -> None:
+        site, zone, day = key[0], key[1], key[2].isoformat()
+        cells = [(*pair, ledger.cell(pair)) for pair in ledger.changes]
+        self._db.executemany(
+            "insert or replace into cell values (?, ?, ?, ?, ?, ?, ?)",
+            [(site, zone, day, dim, value, cell.packed(), cell.sent) for dim, value, cell in cells],
+        )
+        open_now = [token for token in ledger.changed_visits if token in ledger.visits]
+        self._db.executemany(
+            "insert or replace into visit values (?, ?, ?, ?, ?)",
+            [(site, zone, day, token, _encode(ledger.visits[token])) for token in open_now],
+        )
+        self._db.executemany(
+            "delete from visit where site = ? and zone = ? and day = ? and token = ?",
+            [(site, zone, day, token) for token in ledger.changed_visits - ledger.visits.keys()],
+        )
+
+    def _delete(self, key: tally.LedgerKey) -> None:
+        for table in ("visit", "cell"):
+            self._db.execute(
+                f"delete from {table} where site = ? and zone = ? and day = ?",  # noqa: S608 - two words
+                (key[0], key[1], key[2].isoformat()),
+            )
+
+    def _append(self, flush: Flush) -> None:
+        (number,) = self._db.execute("update source set flush = flush + 1 returning flush").fetchone()
+        self._db.execute("insert into outbox (number, body) values (?, ?)", (number, _encode(flush)))
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db, self._lock)
+
+
+class _Transaction:
+    def __init__(self, db: sqlite3.Connection, lock: threading.RLock) -> None:
+        self._db = db
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._db.execute("begin immediate")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._db.execute("commit" if kind is None else "rollback")
+        finally:
+            self._lock.release()

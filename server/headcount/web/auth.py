@@ -1,0 +1,48 @@
+"""Who may do what: a token in `Authorization: Bearer`, looked up in the local copy."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from headcount import errors
+from headcount.model import Scope, Site, Token
+from headcount.services import sites
+from headcount.web import keys
+
+
+def token_of(request: web.Request) -> Token | None:
+    """The token of the request; None if it brings none. Raises NotAllowed for one that is not known."""
+    given = request.headers.get("Authorization")
+    if given is None:
+        return None
+    scheme, _, text = given.partition(" ")
+    if scheme.lower() != "bearer" or not text.strip():
+        raise errors.NotAllowed("authorization", "must be `Bearer TOKEN`")
+    try:
+        token = request.app[keys.SETTINGS].token(sites.digest(text.strip()))
+    except UnicodeEncodeError:
+        token = None
+    if token is None:
+        raise errors.NotAllowed("authorization", "the token is not known")
+    return token
+
+
+def require(request: web.Request, scope: Scope) -> Token:
+    """The token of the request, which must have this scope. Raises NotAllowed."""
+    token = token_of(request)
+    if token is None:
+        raise errors.NotAllowed("authorization", f"a token of scope {scope} is required")
+    if scope not in token.scopes:
+        raise errors.NotAllowed("authorization", f"the token has no scope {scope}")
+    return token
+
+
+async def site_for(request: web.Request, site_id: str, scope: Scope) -> Site:
+    """The site that is asked about, if the token may. Raises NotAllowed and NotFound."""
+    token = require(request, scope)
+    site = request.app[keys.SETTINGS].site(site_id)
+    if token.site_id is not None and (site is None or site.id != token.site_id):
+        raise errors.NotAllowed("site_id", "the token is for another site")
+    if site is None:
+        raise errors.NotFound("site_id", "there is no such site")
+    return site

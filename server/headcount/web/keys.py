@@ -1,0 +1,21 @@
+"""What handlers find on the application."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from headcount.config import Config
+from headcount.services.collector import Collector
+from headcount.services.limiter import Limiter
+from headcount.services.reports import Reports
+from headcount.services.sites import Sites
+from headcount.store.settings import SettingsFile
+from headcount.web.script import Script
+
+CONFIG = web.AppKey("CONFIG", Config)
+COLLECTOR = web.AppKey("COLLECTOR", Collector)
+LIMITER = web.AppKey("LIMITER", Limiter)
+REPORTS = web.AppKey("REPORTS", Reports)
+SETTINGS = web.AppKey("SETTINGS", SettingsFile)
+SITES = web.AppKey("SITES", Sites)
+SCRIPT = web.AppKey("SCRIPT", Script)

@@ -1,0 +1,126 @@
+"""`/api/v1/sites` and `/api/v1/tokens`: the same as the command line does, for programs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from headcount import errors
+from headcount.model import Scope, Site, Token
+from headcount.web import auth, keys, script
+from headcount.web.middleware import answer
+from headcount.wire import json
+from headcount.wire import site as wire
+
+SEEN_WITHIN = 2.0
+"""Seconds that a change is waited for, until this worker knows it too."""
+
+
+async def list_sites(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    found = await request.app[keys.SITES].all()
+    return answer({"sites": [_shown(request, site) for site in found]})
+
+
+async def add_site(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    site = await request.app[keys.SITES].add(wire.parse(await request.read()))
+    await _seen(request, site)
+    return answer(_shown(request, site), 201)
+
+
+async def get_site(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    return answer(_shown(request, await request.app[keys.SITES].find(request.match_info["domain"])))
+
+
+async def set_site(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    fields = wire.parse(await request.read())
+    site = await request.app[keys.SITES].set(request.match_info["domain"], fields)
+    await _seen(request, site)
+    return answer(_shown(request, site))
+
+
+async def reset_site(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    site = await request.app[keys.SITES].reset(request.match_info["domain"])
+    await _seen(request, site)
+    return answer(_shown(request, site))
+
+
+async def delete_site(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    await request.app[keys.SITES].delete(request.match_info["domain"])
+    return web.Response(status=204)
+
+
+async def list_tokens(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    sites = request.app[keys.SITES]
+    domains = {site.id: site.domain for site in await sites.all()}
+    return answer({"tokens": [token_shown(token, domains) for token in await sites.tokens()]})
+
+
+async def add_token(request: web.Request) -> web.Response:
+    """A token for one site, or for all; it cannot have a scope that the asking token has not."""
+    own = auth.require(request, Scope.SITES_WRITE)
+    given = json.decode(await request.read(), wire.MAX_BODY)
+    domain, scopes = token_fields(given)
+    beyond = [scope for scope in scopes if scope not in own.scopes]
+    if beyond:
+        raise errors.NotAllowed("scopes", f"the asking token has no scope {beyond[0]}")
+    text, token = await request.app[keys.SITES].add_token(domain, scopes)
+    domains = {token.site_id: domain} if token.site_id is not None and domain is not None else {}
+    return answer({"token": text, **token_shown(token, domains)}, 201)
+
+
+async def delete_token(request: web.Request) -> web.Response:
+    auth.require(request, Scope.SITES_WRITE)
+    id = request.match_info["id"]
+    if not id.isdecimal() or len(id) > 19:
+        raise errors.NotFound("token", "there is no such token")
+    await request.app[keys.SITES].delete_token(int(id))
+    return web.Response(status=204)
+
+
+def token_fields(given: Any) -> tuple[str | None, tuple[Scope, ...]]:
+    """The site and scopes that a new token is asked for."""
+    if not isinstance(given, dict):
+        raise errors.BadInput("body", "must be a JSON object")
+    domain, scopes = given.get("site"), given.get("scopes", [Scope.STATS_READ])
+    if domain is not None and not isinstance(domain, str):
+        raise errors.BadInput("site", "must be the domain of a site, or null for all")
+    if not isinstance(scopes, list) or not all(scope in list(Scope) for scope in scopes):
+        raise errors.BadInput("scopes", f"must be a list of {', '.join(Scope)}")
+    return domain, tuple(dict.fromkeys(map(Scope, scopes)))
+
+
+def token_shown(token: Token, domains: dict[int, str]) -> dict[str, Any]:
+    """A token as it is listed: not the token itself. The id is text, as JavaScript cuts long numbers."""
+    site = domains.get(token.site_id) if token.site_id is not None else None
+    return {"id": str(token.id), "site": site, "scopes": list(token.scopes)}
+
+
+def _shown(request: web.Request, site: Site) -> dict[str, Any]:
+    return {**shown(site), "tag": script.tag(request.app[keys.CONFIG].origin, site.domain)}
+
+
+def shown(site: Site) -> dict[str, Any]:
+    """A site as it is printed: everything but its inner number."""
+    fields: dict[str, Any] = msgspec.to_builtins(site)
+    del fields["id"]
+    return fields
+
+
+async def _seen(request: web.Request, site: Site) -> None:
+    """Wait until this worker collects for the site as it is now; without a rollup it takes as long as it takes."""
+    settings = request.app[keys.SETTINGS]
+    for _ in range(int(SEEN_WITHIN / 0.05)):
+        settings.refresh()
+        if settings.site(site.domain) == site:
+            return
+        await asyncio.sleep(0.05)

@@ -1,0 +1,91 @@
+"""A site's settings as the API and the command line give them, checked field by field."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from headcount import errors, localtime
+from headcount.model import Site
+from headcount.privacy import url
+from headcount.wire import json
+
+MAX_BODY = 32 << 10
+MAX_HOSTNAMES = 100
+MAX_PARAMS = 50
+MAX_PROPS = 30
+_PARAM = re.compile(r"[A-Za-z0-9_.\[\]~-]{1,100}")
+
+
+class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be given; what is left out stays as it is."""
+
+    domain: str | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    hostnames: tuple[str, ...] | UnsetType = UNSET
+    query_params: tuple[str, ...] | UnsetType = UNSET
+    props: tuple[str, ...] | UnsetType = UNSET
+    retention_days: int | UnsetType | None = UNSET
+    gpc: bool | UnsetType = UNSET
+    fold_digits: bool | UnsetType = UNSET
+
+
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(Fields)}
+
+
+def parse(body: bytes) -> Fields:
+    """The fields of a JSON object. Raises BadInput that names the field."""
+    return from_values(json.decode(body, MAX_BODY))
+
+
+def from_values(given: Any) -> Fields:
+    """The fields of a mapping, checked."""
+    if not isinstance(given, dict):
+        raise errors.BadInput("body", "must be a JSON object")
+    unknown = sorted(given.keys() - set(Fields.__struct_fields__))
+    if unknown:
+        raise errors.BadInput(str(unknown[0])[:100], f"there is only {', '.join(Fields.__struct_fields__)}")
+    checked = {}
+    for name, value in given.items():
+        try:
+            checked[name] = msgspec.convert(value, _TYPES[name])
+        except msgspec.ValidationError as error:
+            raise errors.BadInput(name, str(error)) from None
+    return Fields(**checked)
+
+
+def merge(site: Site, fields: Fields) -> Site:
+    """The site with these fields, checked as a whole. Raises BadInput that names the field and its limit."""
+    given = {
+        name: value for name in fields.__struct_fields__ if (value := getattr(fields, name)) is not UNSET
+    }
+    if "domain" in given:
+        given["domain"] = given["domain"].strip().lower().removeprefix("www.")
+    new = msgspec.structs.replace(site, **given)
+    if not url.is_domain(new.domain):
+        raise errors.BadInput(
+            "domain", "must be a host name such as example.com: at most 253 characters, no path"
+        )
+    if new.timezone not in localtime.zones():
+        raise errors.BadInput("timezone", "must be an IANA name such as Europe/Riga")
+    if new.retention_days is not None and not 1 <= new.retention_days <= 30:
+        raise errors.BadInput("retention_days", "must be from 1 to 30, or null for the server's own")
+    _check_list(
+        "hostnames", new.hostnames, MAX_HOSTNAMES, lambda name: url.is_domain(name.removeprefix("*."))
+    )
+    _check_list("query_params", new.query_params, MAX_PARAMS, _PARAM.fullmatch)
+    _check_list(
+        "props", new.props, MAX_PROPS, lambda name: 0 < len(name.encode()) <= 300 and "\0" not in name
+    )
+    return new
+
+
+def _check_list(field: str, values: tuple[str, ...], most: int, valid: Any) -> None:
+    if len(values) > most:
+        raise errors.BadInput(field, f"has at most {most} entries")
+    for value in values:
+        if not valid(value):
+            raise errors.BadInput(field, f"has an entry that is not valid: {value[:100]!r}")
