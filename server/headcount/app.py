@@ -73,7 +73,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         collector = Collector(spool, settings, lookups, clock)
 
         app = web.Application(
-            middlewares=[middleware.open_to_any_site, middleware.say_what_went_wrong],
+            middlewares=[middleware.add_headers, middleware.say_what_went_wrong],
             client_max_size=event.MAX_BATCH_BODY,
         )
         app[keys.CONFIG] = config

@@ -45,8 +45,9 @@ async def _repeat(job: Job) -> None:
             if not failing:
                 log.warning("waits: %s: %s", job.purpose, error.message)
             failing = True
-        except Exception:
-            log.exception("failed: %s", job.purpose)
+        except Exception as error:
+            # In full the first time, then short: a job of a few milliseconds would fill the disk.
+            log.error("failed: %s: %s", job.purpose, type(error).__name__, exc_info=not failing)
             failing = True
         if not more:
             # Jitter, so that jobs of one period do not meet.

@@ -118,9 +118,11 @@ class Database:
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    # Binary, because COPY knows nothing else: a version byte, then the text.
     await connection.set_type_codec(
         "jsonb",
-        encoder=lambda value: orjson.dumps(value).decode(),
-        decoder=orjson.loads,
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda value: orjson.loads(value[1:]),
         schema="pg_catalog",
+        format="binary",
     )

@@ -79,9 +79,10 @@ def _route(request: web.Request) -> str:
 
 
 @web.middleware
-async def open_to_any_site(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Pages of any site may read the answers of the ways in, errors too."""
+async def add_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What every answer carries. Pages of any site may read the answers of the ways in, errors too."""
     response = await handler(request)
+    response.headers["Server"] = "Headcount"
     if request.path in ("/api/event", "/h.gif"):
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Expose-Headers"] = "X-Headcount-Ignored, Retry-After"
