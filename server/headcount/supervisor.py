@@ -50,7 +50,7 @@ class Supervisor:
 
     def __init__(self, config: Config, listening: socket.socket) -> None:
         host, port = listening.getsockname()[:2]  # with port 0 the system has chosen one
-        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._listen_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._config = dataclasses.replace(config, listen=(host, port))
         self._listening = listening
         self._own = None if config.database_url else embedded.Embedded(config.data_dir)
@@ -100,7 +100,7 @@ class Supervisor:
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=descriptors,
-            env={**os.environ, "HEADCOUNT_LISTEN": self._address},
+            env={**os.environ, "HEADCOUNT_LISTEN": self._listen_address},
             start_new_session=True,  # an interrupt from the terminal is for us: we stop them in order
         )
 

@@ -240,8 +240,10 @@ class Tally:
                 return ledger.fold(dimension, OTHER, limit)
             return ledger.fold(dimension, value, limit)
 
-        if hit.name == visits.ENGAGEMENT:  # it adds no value of its own
-            page = hit.page if visit is not None and hit.page in visit.touched.get("page", {}) else OTHER
+        if hit.name == visits.ENGAGEMENT:
+            page = fold("page", hit.page)
+            if visit is not None and len(visit.scroll) >= visits.MAX_TOUCHED and page not in visit.scroll:
+                page = OTHER
             return hit if page == hit.page else msgspec.structs.replace(hit, page=page)
         changed: dict[str, object] = {}
         for name in ("page", "hostname", "name"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from headcount import redaction
@@ -12,6 +14,9 @@ from headcount.model import REDACTED
 from headcount.privacy import inventory
 from headcount.services.redactions import Redactions
 from headcount.services.sites import Sites
+from headcount.store import daykeys
+
+MAX_PURGES = 20
 
 
 @click.group()
@@ -36,6 +41,43 @@ def show(as_json: bool) -> None:
                 if entry.place is place
             ],
         )
+
+
+@privacy.command()
+@session.json_option
+@click.pass_obj
+def status(config: Config, as_json: bool) -> None:
+    """Print how old the oldest raw rows are, what was purged lately, and which day keys are alive."""
+
+    async def work() -> dict[str, Any]:
+        async with session.open_database(config) as database:
+            sites = await Sites(database, Clock()).all()
+            oldest = {site.domain: await database.row("oldest_raw_row", site.id) for site in sites}
+            return {
+                "oldest_raw_day": {domain: row["day"] if row else None for domain, row in oldest.items()},
+                "purges": [dict(row) for row in await database.rows("list_purges", MAX_PURGES)],
+                "gaps": [dict(row) for row in await database.rows("list_gaps")],
+                "day_keys": [
+                    f"{zone} {day}" for zone, day in daykeys.DayKeys(daykeys.folder(config.data_dir)).alive()
+                ],
+            }
+
+    found = session.run(work())
+    if as_json:
+        session.print_json(found)
+        return
+    session.print_table(["site", "oldest raw day"], list(found["oldest_raw_day"].items()))
+    click.echo()
+    session.print_table(
+        ["purged at", "kind", "days before", "rows"],
+        [
+            (f"{row['ran_at']:%Y-%m-%d %H:%M}", row["kind"], row["before"], row["rows"])
+            for row in found["purges"]
+        ],
+    )
+    click.echo(f"\nday keys alive: {', '.join(found['day_keys']) or 'none'}")
+    for gap in found["gaps"]:
+        click.echo(f"missing since a restore: flushes {gap['first_missing']} to {gap['last_missing']}")
 
 
 @privacy.command()
