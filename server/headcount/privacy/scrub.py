@@ -128,7 +128,7 @@ def _is_base64(run: str) -> bool:
 
 def _is_key(run: str) -> bool:
     """Groups of the same length, capitals and digits: a product key."""
-    if not _KEY.fullmatch(run):
+    if not run.isupper() or not _KEY.fullmatch(run):
         return False
     lengths = {len(group) for group in run.split("-")}
     return len(lengths) == 1 and _is_random(run)

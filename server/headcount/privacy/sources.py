@@ -27,6 +27,7 @@ _HOST = re.compile(r"(?=.{3,253}$)[\w-]++(?:\.[\w-]++)++")
 _ADDRESS = re.compile(r"[\d.]+")
 _PORT = re.compile(r":\d*$")
 _AD_WORDS = frozenset(("ad", "ads"))
+_AD_TAGS = frozenset(("adwords", "gads", "microsoft-ads", "microsoftads"))
 # The path of a page of these names a mailbox, a talk or a person's questions.
 _PRIVATE_KINDS = frozenset(("mail", "chat", "ai"))
 
@@ -43,7 +44,7 @@ class Source(NamedTuple):
 
 class _Listed(NamedTuple):
     domains: dict[str, tuple[str, str]]
-    """(name, kind) of a domain, or of `example.*`."""
+    """(name, kind) of a domain, of `example.*` or of `app:id`."""
     tags: dict[str, tuple[str, str]]
 
 
@@ -83,7 +84,7 @@ def kind_of_tag(utm_source: str) -> str:
 def is_ad_tag(utm_source: str) -> bool:
     """Whether it names a known source's advertisements: `fb-ads`, `facebook_feed_ad`, `adwords`."""
     tag = utm_source.strip().lower()
-    return tag == "adwords" or (_known_tag(tag) is not None and _advertiser(tag) != "")
+    return tag in _AD_TAGS or _advertiser(tag) in _listed().tags
 
 
 def _known_tag(utm_source: str) -> tuple[str, str] | None:
@@ -103,7 +104,7 @@ def _advertiser(tag: str) -> str:
 
 
 def _known_app(package: str) -> tuple[str, str]:
-    return _listed().domains.get(package) or (package, "")
+    return _listed().domains.get(f"app:{package}") or (package, "")
 
 
 @lru_cache(maxsize=4096)

@@ -86,7 +86,7 @@ def decode(text: str) -> str:
         return text
     try:
         return visible(unquote_to_bytes(text).decode())
-    except UnicodeDecodeError:
+    except UnicodeError:
         return text
 
 
