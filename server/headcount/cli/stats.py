@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 import click
 import orjson
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from headcount.cli import session
@@ -22,6 +21,8 @@ from headcount.wire import query as wire
 TOP = 10
 MAX_WIDTH = 100
 CHART_ROWS = 5
+LABEL, COUNT, BAR = 36, 9, 40
+"""Columns of a table's label, count and bar, where the terminal has room for them."""
 FIGURES = ("visitors", "visits", "pageviews", "views_per_visit", "bounce_rate", "visit_duration")
 TABLES = (
     ("Pages", "event:page", "visitors"),
@@ -97,7 +98,7 @@ def draw(console: Console, overview: Overview) -> None:
     """Print it, no wider than the terminal."""
     width = min(console.width, MAX_WIDTH)
     first, last = (moment[:16].replace("T", " ") for moment in overview.date_range)
-    console.print(Text(f"{overview.site}   {first} – {last}", style="bold"), width=width)
+    console.print(Text(f"{overview.site}   {first} to {last}", style="bold"), width=width)
     console.print()
     for name, value in overview.figures.items():
         line = Text(f"{name.replace('_', ' ').capitalize():<18}")
@@ -131,7 +132,7 @@ async def _top(reports: Reports, site: Site, date_range: DateRange, key: str, me
 
 def _figure(name: str, value: float | None) -> str:
     if value is None:
-        return "–"
+        return "-"
     if name == "bounce_rate":
         return f"{value} %"
     if name == "visit_duration":
@@ -141,17 +142,15 @@ def _figure(name: str, value: float | None) -> str:
 
 
 def _draw_bars(console: Console, bars: Bars, width: int) -> None:
+    """One line each; labels, counts and bars stand in the same places in every table."""
     most = max(count for _, count in bars)
-    numbers = max(len(f"{count:,}") for _, count in bars)
-    labels = max(8, min(max(len(label) for label, _ in bars), (width - numbers - 4) // 2))
-    room = max(1, width - labels - numbers - 4)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=labels, no_wrap=True, overflow="ellipsis")
-    table.add_column(width=numbers, justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="crop")
+    labels = min(LABEL, (width - COUNT - 2) * 2 // 3)
     for label, count in bars:
-        table.add_row(_safe(label), f"{count:,}", Text(_bar(console, count, most, room), style="cyan"))
-    console.print(table, width=width)
+        line = _safe(console, label)
+        line.truncate(labels, overflow="ellipsis" if _unicode(console) else "crop", pad=True)
+        line.append(f"{count:>{COUNT},}  ")
+        line.append(_bar(console, count, most, max(1, min(BAR, width - line.cell_len))), style="cyan")
+        console.print(line, no_wrap=True, crop=True)
 
 
 def _draw_chart(console: Console, bars: Bars, width: int) -> None:
@@ -194,6 +193,7 @@ def _unicode(console: Console) -> bool:
     return console.encoding.lower().startswith("utf")
 
 
-def _safe(label: str) -> Text:
-    """The label without what would steer the terminal: visitors write paths and campaign names."""
-    return Text("".join(character if character.isprintable() else "�" for character in label))
+def _safe(console: Console, label: str) -> Text:
+    """The label without what would steer or break the terminal: visitors write paths and campaign names."""
+    printable = "".join(character if character.isprintable() else "?" for character in label)
+    return Text(printable.encode(console.encoding, "replace").decode(console.encoding))

@@ -19,7 +19,7 @@ from headcount.store.postgres import Database
 
 MAX_LISTED = 100_000
 """Distinct values that one filter may have to go through."""
-CHUNK = 5_000
+CHUNK = 500
 """Values that are matched before the time is looked at."""
 MAX_MATCHING = 5.0
 """Seconds that all patterns of a question may take."""
