@@ -8,10 +8,24 @@ from typing import Any
 from hypothesis import strategies as st
 
 from headcount import localtime
+from headcount.clock import Clock
 from headcount.model import VISIT_DIMENSIONS, Hit, Site
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 SITE = 7
+
+
+class Hands(Clock):
+    """A clock whose hands the test moves."""
+
+    def __init__(self) -> None:
+        self.time = [NOON]
+
+    def now(self) -> datetime:
+        return self.time[0]
+
+    def milliseconds(self) -> int:
+        return round(self.time[0].timestamp() * 1000)
 
 
 def ms(second: float = 0) -> int:
