@@ -64,6 +64,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
         countries = geoip.Countries(config.geoip_file, config.data_dir)
         countries.refresh()
+        door.warm_up()
         spool = await stack.enter_async_context(
             Spool(config.data_dir / "spool", config.spool_limit, clock.milliseconds)
         )

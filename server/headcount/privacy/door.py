@@ -79,7 +79,8 @@ class Agents:
         if now >= self._until or now < self._until - KEY_LIFE:
             self._key, self._until = secrets.token_bytes(32), now + KEY_LIFE
             self._known.clear()
-        digest = blake2b(user_agent.encode(), digest_size=16, key=self._key).digest()
+        # Header bytes that are no UTF-8 arrive as lone surrogates.
+        digest = blake2b(user_agent.encode(errors="surrogateescape"), digest_size=16, key=self._key).digest()
         found = self._known.get(digest)
         if found is None:
             found = agents.describe(user_agent), bots.bot_class(user_agent, {})
@@ -96,6 +97,13 @@ class Lookups:
     country: Callable[[address.Address], str]
     day_key: Callable[[str, date], bytes]
     agents: Agents
+
+
+def warm_up() -> None:
+    """Load what the first event would otherwise wait for: half a second of patterns and lists."""
+    agents.describe("Mozilla/5.0")
+    bots.bot_class("Mozilla/5.0", {})
+    sources.classify("https://example.com/", lambda _: False)
 
 
 def reduce(event: Event, client: Client, site: Site, at: int, lookups: Lookups) -> Hit | Dropped:
@@ -134,7 +142,9 @@ def reduce(event: Event, client: Client, site: Site, at: int, lookups: Lookups) 
 def _token(day_key: bytes, site: int, client: Client) -> int:
     """64 bits for a visitor of one site on one day; nothing without the day's key."""
     salt = blake2b(site.to_bytes(8, "big"), digest_size=32, key=day_key).digest()
-    digest = blake2b(client.key() + b"\0" + client._user_agent.encode(), digest_size=8, key=salt).digest()
+    digest = blake2b(
+        client.key() + b"\0" + client._user_agent.encode(errors="surrogateescape"), digest_size=8, key=salt
+    ).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
