@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import make_hits as make
 from headcount import tally, visits
-from headcount.model import NO_SITE, NOTHING, OTHER, Counts, Dropped, Flush, Hit, Ignored, Record
+from headcount.model import NO_SITE, NOTHING, OTHER, Counts, Dropped, Flush, Hit, Ignored, Record, VisitRow
 
 Total = dict[tuple[str, str], tuple[int, Counts]]
 
@@ -94,7 +94,8 @@ def test_expiring_visits_changes_no_count(hits: list[Hit]) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(make.hits(span=20_000, tokens=4), max_size=40))
 def test_raw_visits_and_counters_agree_at_every_moment(hits: list[Hit]) -> None:
-    target, rows, flushes = new(), {}, []
+    target, flushes = new(), []
+    rows: dict[int, VisitRow] = {}
     for hit in in_order(hits):
         flushes.append(take(target, hit))
         rows |= {row.visit: row for row in flushes[-1].visits}
