@@ -180,10 +180,10 @@ class Counts(NamedTuple):
     scroll_visits: int = 0
 
     def plus(self, other: Counts) -> Counts:
-        return Counts(*map(int.__add__, self, other))
+        return Counts(*[mine + theirs for mine, theirs in zip(self, other, strict=True)])
 
     def minus(self, other: Counts) -> Counts:
-        return Counts(*map(int.__sub__, self, other))
+        return Counts(*[mine - theirs for mine, theirs in zip(self, other, strict=True)])
 
 
 NOTHING = Counts()

@@ -78,7 +78,8 @@ class Ledger:
         self.cells: dict[str, dict[str, Cell]] = {}
         self.before: dict[int, dict[visits.Key, Counts]] = {}
         """Token: what its visit contributed before this step."""
-        self.changes: dict[visits.Key, Counts] = {}
+        self.changes: dict[visits.Key, list[int]] = {}
+        """What to add to each cell, in the order of Counts."""
         self.changed_visits: set[int] = set()
         """Tokens whose visit changed or ended."""
 
@@ -112,11 +113,16 @@ class Ledger:
     def settle(self, visit: Visit) -> None:
         """Take what the visit adds since `note` into the changes, and its visitor into the sketches."""
         before, after = self.before.pop(visit.token), visits.contribution(visit)
+        # Most keys stand for the visit as a whole: their difference is one, and computed once.
+        whole_before, whole = before.get(visits.WHOLE), after[visits.WHOLE]
+        difference = whole.minus(whole_before) if whole_before is not None else whole
         for key, counts in after.items():
             old = before.get(key)
             if old is None:
                 self._enter(key, visit.token)
                 self._change(key, counts)
+            elif old is whole_before and counts is whole:
+                self._change(key, difference)
             elif old != counts:
                 self._change(key, counts.minus(old))
         for key in before.keys() - after.keys():  # only the exit page moves on
@@ -131,7 +137,7 @@ class Ledger:
         self.cell(key).sketch.update(visit.token)
         del self.visits[visit.token]
         self.changed_visits.add(visit.token)
-        self.changes.setdefault(key, NOTHING)
+        self.changes.setdefault(key, list(NOTHING))
 
     def hold_exit(self, visit: Visit) -> None:
         """Keep the visitor of an open visit beside the sketch of its exit page."""
@@ -161,7 +167,13 @@ class Ledger:
             held.discard(token)
 
     def _change(self, key: visits.Key, by: Counts) -> None:
-        self.changes[key] = self.changes.get(key, NOTHING).plus(by)
+        sums = self.changes.get(key)
+        if sums is None:
+            self.changes[key] = list(by)
+            return
+        for index, number in enumerate(by):
+            if number:
+                sums[index] += number
 
 
 class Tally:

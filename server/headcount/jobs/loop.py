@@ -41,7 +41,7 @@ async def _repeat(job: Job) -> None:
             if failing:
                 log.info("works again: %s", job.purpose)
             failing = False
-        except errors.ServiceBusy as error:
+        except errors.HeadcountError as error:
             if not failing:
                 log.warning("waits: %s: %s", job.purpose, error.message)
             failing = True

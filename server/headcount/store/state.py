@@ -112,7 +112,7 @@ class State:
                 self._delete(key)
                 for dimension, values in ledger.cells.items():
                     for value in values:
-                        ledger.changes.setdefault((dimension, value), NOTHING)
+                        ledger.changes.setdefault((dimension, value), list(NOTHING))
                 ledger.changed_visits |= ledger.visits.keys()
                 self._save_ledger(key, ledger)
             self._db.execute("delete from outbox where applied_at is not null")
