@@ -11,8 +11,10 @@ from headcount import errors
 
 MAX_DEPTH = 16
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+# A string that never ends is taken to the end: if it were no match, each quote in it would be tried in turn.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _decoder = msgspec.json.Decoder()
 
 
@@ -23,9 +25,7 @@ def decode(body: bytes, limit: int, field: str = "body") -> Any:
     check_depth(body, field)
     try:
         return _decoder.decode(body)
-    except msgspec.DecodeError:
-        raise errors.BadInput(field, "must be JSON (RFC 8259) in UTF-8") from None
-    except (UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise errors.BadInput(field, "must be JSON (RFC 8259) in UTF-8") from None
 
 
@@ -33,11 +33,11 @@ def check_depth(body: bytes, field: str = "body") -> None:
     """Refuse deep nesting before the decoder, which has no limit of its own, recurses into it."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise errors.BadInput(field, f"is nested at most {MAX_DEPTH} deep")
+    brackets = _STRINGS.sub(b"", body).translate(_AS_SQUARE, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")  # the innermost ones of every branch
+    if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
+        raise errors.BadInput(field, f"is nested at most {MAX_DEPTH} deep")
 
 
 def clean(field: str, text: str) -> str:
