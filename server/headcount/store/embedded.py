@@ -120,7 +120,7 @@ class Embedded:
         if running is None or running.folder is None:
             raise errors.DatabaseDown(f"Postgres did not start: {self._said(0)}")
         sockets.check(running.folder, self.pgdata.stat().st_uid)
-        postmaster.greet(running.folder)
+        postmaster.greet(running.folder, _START_PATIENCE)
         self._folder = running.folder
 
     def _refuse_another_container(self, lock: int, users: int) -> None:
@@ -132,9 +132,7 @@ class Embedded:
         here = os.readlink("/proc/self/ns/pid").encode()
         there = os.pread(lock, 100, 0)
         alone = files.try_lock(users, fcntl.LOCK_EX)
-        files.try_lock(
-            users, fcntl.LOCK_SH
-        )  # cannot fail: nobody takes it exclusively without our other lock
+        files.try_lock(users, fcntl.LOCK_SH)  # taken exclusively only under the lock that we hold: succeeds
         if there not in (b"", here) and not alone:
             raise errors.BadConfig(
                 f"Another container uses {self.data_dir}, and its PostgreSQL cannot be seen from here: "
@@ -143,7 +141,7 @@ class Embedded:
         os.ftruncate(lock, 0)
         os.pwrite(lock, here, 0)
 
-    def _launch(self) -> postmaster.Postmaster | None:
+    def _launch(self) -> postmaster.Postmaster:
         folder = self._folder or sockets.choose(self.data_dir)
         ours = self._cluster(folder.parent)
         ours.prepare()
@@ -157,17 +155,18 @@ class Embedded:
             if running is not None or "shared memory block" not in self._said(before):
                 break
         if running is None:
-            self._explain(self._said(before))
+            _remove(folder)
+            raise self._failure(self._said(before))
         return running
 
-    def _explain(self, said: str) -> None:
+    def _failure(self, said: str) -> errors.HeadcountError:
         if "database files are incompatible" in said:
             version = (self.pgdata / "PG_VERSION").read_text().strip()
-            raise errors.BadConfig(
+            return errors.BadConfig(
                 f"{self.pgdata} was made by PostgreSQL {version}, and this Headcount brings another: take a "
                 "dump with the Headcount that made it, and load that into an empty data directory."
             )
-        raise errors.DatabaseDown(f"Postgres did not start: {said}")
+        return errors.DatabaseDown(f"Postgres did not start: {said}")
 
     def _spawn(self, command: list[str]) -> tuple[int, int]:
         """Become the parent of a server: its pid, and how long the log was before."""
@@ -203,7 +202,7 @@ class Embedded:
                 return running
             if not postmaster.alive(pid):
                 return None
-        raise errors.DatabaseDown("Postgres is still recovering; it goes on, and is looked for again.")
+        raise errors.DatabaseDown("Postgres is still recovering.")
 
     def _stop(self) -> None:
         stopped = postmaster.stop(self.pgdata)
@@ -211,8 +210,7 @@ class Embedded:
         if not stopped:
             raise errors.DatabaseDown("Postgres was told to stop and has not.")
         if self._folder is not None:
-            with suppress(OSError):
-                self._folder.rmdir()
+            _remove(self._folder)
 
     def _bury(self) -> None:
         """Wait for our child if it has ended: its number stays taken until then."""
@@ -259,3 +257,8 @@ class Embedded:
             number = error.errno if isinstance(error, OSError) else None
             kind = errors.BadConfig if number in _OURS_TO_MEND else errors.DatabaseDown
             raise kind(f"The PostgreSQL in {self.data_dir} cannot be used: {error}") from error
+
+
+def _remove(folder: Path) -> None:
+    with suppress(OSError):  # not empty, or gone: no harm
+        folder.rmdir()

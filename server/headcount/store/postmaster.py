@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from pathlib import Path
 from headcount import errors
 from headcount.store import files, sockets
 
-_FAST, _IMMEDIATE = 30.0, 5.0  # seconds that each kind of shutdown is given
+_RECOVERY, _FAST, _IMMEDIATE = 10.0, 20.0, 5.0  # seconds before a shutdown, and for each kind of it
+_ANSWER = 5.0  # seconds
 _LINES = 8  # of postmaster.pid, once the server has got that far
 
 
@@ -80,9 +82,13 @@ def end_orphans(pgdata: Path) -> None:
 
 def stop(pgdata: Path) -> bool:
     """Shut the server down, sessions or not, and wait until it is gone. False: it does not go."""
+    running = find(pgdata)
+    if running is not None and running.ready and running.folder is not None:
+        # Told to stop while it recovers from a session's crash, PostgreSQL 18 waits for ever (seen in 18.6).
+        with suppress(errors.DatabaseDown):
+            greet(running.folder, _RECOVERY)
     for kind, seconds in ((signal.SIGINT, _FAST), (signal.SIGQUIT, _IMMEDIATE)):
-        running = find(pgdata)
-        if running is None:
+        if (running := find(pgdata)) is None:
             return True
         _signal(running.pid, kind)
         if gone(running.pid, seconds):
@@ -95,17 +101,32 @@ def gone(pid: int, seconds: float) -> bool:
     return any(not alive(pid) for _ in files.patiently(seconds))
 
 
-def greet(folder: Path) -> None:
-    """See that the server's socket can be reached from here."""
+def greet(folder: Path, seconds: float) -> None:
+    """Wait until the server takes sessions, which after a crash it does again when it has recovered."""
     path = sockets.file(folder)
     try:
-        with socket.socket(socket.AF_UNIX) as plug:
-            plug.connect(os.fspath(path))
+        # Each refusal leaves a line in the log: no hurry.
+        if any(_accepts(path) for _ in files.patiently(seconds, step=0.1)):
+            return
     except OSError as error:
         raise errors.DatabaseDown(
-            f"Postgres runs, but its socket {path} cannot be reached ({os.strerror(error.errno or 0)}). "
+            f"Postgres runs, but its socket {path} cannot be reached ({error.strerror or error}). "
             "Was it started under another view of the file system, such as systemd's PrivateTmp?"
         ) from error
+    raise errors.DatabaseDown("Postgres is still recovering.")
+
+
+def _accepts(path: Path) -> bool:
+    """Whether the first word of a session is answered by anything but "cannot connect now"."""
+    words = b"user\0headcount\0database\0headcount\0\0"
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.settimeout(_ANSWER)
+        plug.connect(os.fspath(path))
+        with suppress(ConnectionError):  # killed in between
+            plug.sendall(struct.pack("!ii", 8 + len(words), 3 << 16) + words)
+            answer = plug.recv(1024)
+            return bool(answer) and b"C57P03" not in answer
+        return False
 
 
 def _pid_file(pgdata: Path) -> list[str]:
