@@ -160,13 +160,15 @@ class Drain:
 
         In the order of their time: what came in before the slowest live spool's mark, or has waited long enough.
         """
+        # The marks first: what they vouch for is then among what is read. The other way round, a spool that was
+        # looked into too early could be passed by a later event of the same visitor.
+        mark = min((reader.received for reader in self._readers.values()), default=0)
         ahead = {
             name: reader.read(self._positions.get(name, 0), MAX_BATCHES)
             for name, reader in self._readers.items()
         }
         if not any(ahead.values()):
             return {}, False
-        mark = min(reader.received for reader in self._readers.values())
         now = self._clock.monotonic()
         due: dict[str, list[Batch]] = {}
         for name, batches in ahead.items():
