@@ -5,6 +5,7 @@ Every fault is a BadInput that names the field and its limit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -140,7 +141,7 @@ def _props(value: object) -> dict[str, str]:
     if value is None or value == "":
         return {}
     if isinstance(value, str):
-        value = json.decode(value.encode(), limit=MAX_BODY, field="props")
+        value = json.decode(json.clean("props", value).encode(), limit=MAX_BODY, field="props")
     if not isinstance(value, Mapping):
         raise errors.BadInput("props", "must be an object")
     if len(value) > MAX_PROPS:
@@ -149,21 +150,21 @@ def _props(value: object) -> dict[str, str]:
 
 
 def _prop_name(name: str) -> str:
-    if len(name.encode()) > MAX_PROP_NAME:
+    if len(json.clean("props", name).encode()) > MAX_PROP_NAME:
         raise errors.BadInput("props", f"a property's name has at most {MAX_PROP_NAME} bytes")
-    return json.clean("props", name)
+    return name
 
 
 def _prop_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return repr(value)
+        value = repr(value)
     if not isinstance(value, str):
         raise errors.BadInput("props", "a property is text, a number or true or false")
-    if len(value.encode()) > MAX_PROP_VALUE:
+    if len(json.clean("props", value).encode()) > MAX_PROP_VALUE:
         raise errors.BadInput("props", f"a property has at most {MAX_PROP_VALUE} bytes")
-    return json.clean("props", value)
+    return value
 
 
 def _truth(fields: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -180,11 +181,11 @@ def _check_revenue(value: object) -> None:
     if value is None:
         return
     if isinstance(value, str):
-        value = json.decode(value.encode(), limit=MAX_BODY, field="revenue")
+        value = json.decode(json.clean("revenue", value).encode(), limit=MAX_BODY, field="revenue")
     if not isinstance(value, Mapping) or not {"currency", "amount"} <= value.keys():
         raise errors.BadInput("revenue", "must be an object with currency and amount")
     currency, amount = value["currency"], value["amount"]
-    if not isinstance(currency, str) or len(currency) != 3 or not currency.isalpha():
+    if not isinstance(currency, str) or re.fullmatch("[A-Za-z]{3}", currency) is None:
         raise errors.BadInput("revenue", "currency has three letters (ISO 4217)")
     try:
         finite = not isinstance(amount, bool) and Decimal(str(amount)).is_finite()
