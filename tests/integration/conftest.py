@@ -1,0 +1,89 @@
+"""Data directories and users for the tests of the embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embedding import USER, Embed, Process, Start, copy
+from headcount.store import embedded, postmaster
+
+FAST = {"fsync": "off"}
+
+
+@pytest.fixture(scope="session")
+def initialised(ram: Path) -> Path:
+    """A data directory whose cluster has been made, to be copied: that is faster than initdb."""
+    server = embedded.Embedded(ram / "initialised", FAST)
+    server.start()
+    server.release()
+    for name in ("id", "postgres.lock", "postgres.users", "postgres.log"):
+        (server.data_dir / name).unlink()
+    return server.data_dir
+
+
+@pytest.fixture
+def place(ram: Path) -> Iterator[Path]:
+    """A folder for data directories; the servers on them are stopped when the test is over."""
+    folder = ram / secrets.token_hex(4)
+    folder.mkdir(mode=0o711)
+    folder.chmod(0o711)
+    yield folder
+    for file in folder.glob("**/postgres/postmaster.pid"):
+        postmaster.stop(file.parent)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def runtime(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder under which sockets get theirs."""
+    folder = place / "run"
+    folder.mkdir()
+    folder.chmod(0o755)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
+    return folder
+
+
+@pytest.fixture
+def data_dir(initialised: Path, place: Path, runtime: Path) -> Path:
+    """A data directory whose server starts at once."""
+    return copy(initialised, place / "data")
+
+
+@pytest.fixture
+def embed(runtime: Path) -> Iterator[Embed]:
+    """Gives a user of the server in this process."""
+    servers: list[embedded.Embedded] = []
+
+    def make(data_dir: Path) -> embedded.Embedded:
+        servers.append(embedded.Embedded(data_dir, FAST))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.release()
+
+
+@pytest.fixture
+def start(runtime: Path) -> Iterator[Start]:
+    """Starts another process that uses the server until it is killed."""
+    processes: list[Process] = []
+
+    def run(data_dir: Path, *prefix: str, **environment: str) -> Process:
+        command = [*prefix, sys.executable, "-c", USER, str(data_dir)]
+        pipe = subprocess.PIPE
+        env = {**os.environ, **environment}
+        processes.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
