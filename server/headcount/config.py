@@ -24,6 +24,12 @@ def _text(value: str) -> str:
     return value
 
 
+def _database(value: str) -> str:
+    if value and not re.match(r"postgres(ql)?://.", value):
+        raise ValueError("must be a URL such as postgresql://user:password@host/database")
+    return value
+
+
 def _path(value: str) -> Path:
     return Path(value).expanduser().absolute()
 
@@ -73,7 +79,7 @@ class Config:
     """What the operator has decided. Units stand in the purpose of each setting."""
 
     database_url: str = _setting(
-        "", _text, "PostgreSQL 15 or later; empty: an own one under the data directory", secret=True
+        "", _database, "PostgreSQL 15 or later; empty: an own one under the data directory", secret=True
     )
     data_dir: Path = _setting("./data", _path, "Where the spool, the state and the own PostgreSQL live")
     listen: tuple[str, int] = _setting("127.0.0.1:8080", _listen, "Address to listen on, as host:port")
@@ -147,7 +153,7 @@ def _shown(value: Any) -> str:
 def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Config:
     """Read the settings. Raises BadConfig with every fault at once, one a line."""
     faults: list[str] = []
-    given = _from_file(file or Path(environ.get(PREFIX + "CONFIG", "headcount.toml")), faults)
+    given = _from_file(environ, file, faults)
     known = {f.name for f in fields(Config)}
     faults += [f"{name}: there is no such setting" for name in sorted(given.keys() - known)]
     values: dict[str, Any] = {}
@@ -178,9 +184,13 @@ def _from_environment(environ: Mapping[str, str], variable: str) -> str | None:
     return Path(file).read_text().strip()
 
 
-def _from_file(path: Path, faults: list[str]) -> dict[str, str]:
+def _from_file(environ: Mapping[str, str], file: Path | None, faults: list[str]) -> dict[str, str]:
+    named = environ.get(PREFIX + "CONFIG")
+    path = file or Path(named or "headcount.toml")
+    if not named and not path.exists():
+        return {}
     try:
-        table = tomllib.loads(path.read_text()) if path.exists() else {}
+        table = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         faults.append(f"{path}: {error}")
         return {}
