@@ -34,6 +34,14 @@ def test_a_start_joins_the_server_that_runs(data_dir: Path, embed: Embed) -> Non
     assert pid(data_dir) == first
 
 
+def test_who_only_asks_for_the_dsn_does_not_keep_it_running(data_dir: Path, embed: Embed) -> None:
+    server, onlooker = embed(data_dir), embed(data_dir)
+    assert server.start() == onlooker.dsn()
+    server.release()
+    with pytest.raises(errors.DatabaseDown):
+        onlooker.dsn()
+
+
 def test_a_start_again_by_the_same_user_changes_nothing(data_dir: Path, embed: Embed) -> None:
     server = embed(data_dir)
     assert server.start() == server.start()
