@@ -18,12 +18,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from headcount.store import embedded, migrations
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
+
+# No test is about the time it takes: these machines are shared.
+hypothesis.settings.register_profile("headcount", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("headcount")
 
 # What a test run stores need not outlive it.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
