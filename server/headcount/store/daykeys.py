@@ -23,7 +23,7 @@ SIZE = 32
 def folder(data_dir: Path) -> Path:
     """The folder on a RAM disk for the keys of this data directory, made if it is missing. Raises BadConfig."""
     for base in RAM_DISKS:
-        if not os.access(base, os.W_OK | os.X_OK):
+        if not os.access(base, os.W_OK | os.X_OK) or not _in_memory(base):
             continue
         found = base / f"headcount-days-{files.data_id(data_dir)}"
         found.mkdir(mode=0o700, exist_ok=True)
@@ -34,7 +34,7 @@ def folder(data_dir: Path) -> Path:
             )
         return found
     raise errors.BadConfig(
-        "Headcount keeps its day keys on a RAM disk: neither /run nor /dev/shm can be written"
+        "Headcount keeps its day keys on a RAM disk: neither /run nor /dev/shm is one that can be written"
     )
 
 
@@ -77,15 +77,27 @@ class DayKeys:
         except FileNotFoundError:
             pass
         temporary = self._folder / f".{secrets.token_hex(8)}"
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(SIZE))
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(SIZE))
             os.link(temporary, path)
         except FileExistsError:
             pass
         finally:
             temporary.unlink()
         return path.read_bytes()
+
+
+def _in_memory(folder: Path) -> bool:
+    """Whether a RAM disk is mounted there: in a container, /run is often a folder of the image, on a disk."""
+    device = folder.stat().st_dev
+    name = f"{os.major(device)}:{os.minor(device)}"
+    lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    mounts = [
+        (left.split()[2], right.split()[0]) for left, _, right in (line.partition(" - ") for line in lines)
+    ]
+    return (name, "tmpfs") in mounts or (name, "ramfs") in mounts
 
 
 def _named(name: str) -> tuple[str, date]:
@@ -96,7 +108,7 @@ def _named(name: str) -> tuple[str, date]:
 def _destroy(path: Path) -> None:
     try:
         with path.open("r+b") as file:
+            path.unlink()  # before it is overwritten: zeros must never be taken for a key
             file.write(bytes(SIZE))
-        path.unlink()
     except FileNotFoundError:
         pass  # another process was first
