@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import msgspec
 
 from headcount.model import NO_SITE, Settings, Site, Token
 from headcount.store import files
+
+log = logging.getLogger(__name__)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Settings)
@@ -19,6 +22,7 @@ class SettingsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int] | None = None
+        self._damaged: tuple[int, int] | None = None
         self._sites: dict[str, Site] = {}
         self._ids: set[int] = set()
         self._tokens: dict[bytes, Token] = {}
@@ -32,15 +36,20 @@ class SettingsFile:
         return True
 
     def refresh(self) -> bool:
-        """Read the copy again if it was replaced; whether it was."""
+        """Read the copy again if it was replaced; whether it was. A damaged one is as good as none."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
             return False
         seen = (status.st_ino, status.st_mtime_ns)
-        if seen == self._seen:
+        if seen in (self._seen, self._damaged):
             return False
-        settings = _decoder.decode(self._path.read_bytes())
+        try:
+            settings = _decoder.decode(self._path.read_bytes())
+        except msgspec.DecodeError:
+            self._damaged = seen
+            log.error("%s is damaged; the rollup writes it anew once it reaches Postgres", self._path)
+            return False
         self._seen = seen
         self._sites = {site.domain: site for site in settings.sites}
         self._ids = {site.id for site in settings.sites}
@@ -52,6 +61,9 @@ class SettingsFile:
         return list(self._sites.values())
 
     def site(self, domain: str) -> Site | None:
+        """The site of this domain; a missing one is looked for in the file, so that a new one counts at once."""
+        if domain not in self._sites:
+            self.refresh()
         return self._sites.get(domain)
 
     def knows(self, site_id: int) -> bool:
@@ -59,6 +71,9 @@ class SettingsFile:
         return site_id in self._ids or site_id == NO_SITE
 
     def token(self, digest: bytes) -> Token | None:
+        """The token of this digest; one that is missing is looked for like a site."""
+        if digest not in self._tokens:
+            self.refresh()
         return self._tokens.get(digest)
 
     @property

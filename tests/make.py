@@ -1,0 +1,115 @@
+"""Builders for tests: sites, tokens, settings, a clock, and a web worker that runs in the test's own loop."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from headcount import app, config
+from headcount.clock import Clock
+from headcount.model import Dropped, Hit, Record, Scope, Settings, Site, Token
+from headcount.services import sites
+from headcount.store import daykeys
+from headcount.store.settings import SettingsFile
+from headcount.store.spool import SpoolReader, records
+from headcount.web import keys
+
+if TYPE_CHECKING:
+    Client = TestClient[web.Request, web.Application]
+
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+NO_POSTGRES = "postgresql://nobody@127.0.0.1:1/nothing"
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def site(domain: str = "example.com", id: int = 1, timezone: str = "Etc/UTC", **settings: Any) -> Site:
+    return Site(id=id, domain=domain, timezone=timezone, created_at=MADE, **settings)
+
+
+def token(text: str, *scopes: Scope, site_id: int | None = None) -> Token:
+    return Token(id=len(text), digest=sites.digest(text), site_id=site_id, scopes=scopes)
+
+
+def settings(data_dir: Path, **given: str) -> config.Config:
+    """The settings of a server on this folder; names as in the environment, in small letters."""
+    environ = {f"HEADCOUNT_{name.upper()}": value for name, value in given.items()}
+    environ.setdefault("HEADCOUNT_DATABASE_URL", NO_POSTGRES)
+    return config.load({"HEADCOUNT_DATA_DIR": str(data_dir), **environ}, file=data_dir / "none.toml")
+
+
+@dataclass
+class Stopped(Clock):
+    """A clock that a test sets."""
+
+    moment: datetime = MADE
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def milliseconds(self) -> int:
+        return int(self.moment.timestamp() * 1000)
+
+    def monotonic(self) -> float:
+        return self.moment.timestamp()
+
+    def step(self, **duration: float) -> None:
+        self.moment += timedelta(**duration)
+
+
+@dataclass
+class Worker:
+    """A web worker, a client that talks to it, and a look into its spool."""
+
+    client: Client
+    data_dir: Path
+
+    def spooled(self) -> list[Record]:
+        found: list[Record] = []
+        for path in (self.data_dir / "spool").glob("*.db"):
+            reader = SpoolReader(path)
+            found += [record for _, _, body in reader.read(0, 10_000) for record in records(body)]
+            reader.close()
+        return found
+
+    def hits(self) -> list[Hit]:
+        return [record for record in self.spooled() if isinstance(record, Hit)]
+
+    async def dropped(self) -> Counter[str]:
+        """What was not counted, by reason, also what has not reached the spool yet."""
+        assert self.client.app is not None
+        await self.client.app[keys.COLLECTOR].keep_refused()
+        total: Counter[str] = Counter()
+        for record in self.spooled():
+            if isinstance(record, Dropped):
+                total[record.reason] += record.count
+        return total
+
+
+def write_settings(data_dir: Path, sites: Sequence[Site], tokens: Sequence[Token] = ()) -> None:
+    data_dir.mkdir(exist_ok=True)
+    SettingsFile(data_dir / "settings.msgpack").write(Settings(list(sites), list(tokens)))
+
+
+@asynccontextmanager
+async def worker(
+    data_dir: Path, *, sites: Sequence[Site] = (site(),), tokens: Sequence[Token] = (), **given: str
+) -> AsyncIterator[Worker]:
+    """A running web worker that knows these sites and tokens."""
+    write_settings(data_dir, sites, tokens)
+    try:
+        async with (
+            app.application(settings(data_dir, **given)) as application,
+            TestClient(TestServer(application), headers={"User-Agent": BROWSER}) as client,
+        ):
+            yield Worker(client, data_dir)
+    finally:
+        shutil.rmtree(daykeys.folder(data_dir), ignore_errors=True)
