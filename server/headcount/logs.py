@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -48,14 +51,19 @@ def configure(level: str) -> None:
         logger.filters[:] = [_Quiet()]
         logger.setLevel(logging.ERROR)
     logging.getLogger("aiohttp.access").disabled = True
+    logging.raiseExceptions = False  # or a line that cannot be written is printed with its exception in full
+
+
+def catch_strays() -> None:
+    """Log what ends a thread or fails in a finalizer; Python itself would print it with its message."""
+    threading.excepthook = lambda stray: _stray(stray.exc_value, "a thread ended")
+    sys.unraisablehook = lambda stray: _stray(stray.exc_value, "nobody could catch")
 
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An exception that nobody awaited: its kind and place, nothing of the transport it came from."""
-    error = context.get("exception")
-    if error is None:
-        logging.getLogger(__name__).error("the event loop reports a fault")
-    else:
-        logging.getLogger(__name__).error(
-            "nobody awaited", exc_info=(type(error), error, error.__traceback__)
-        )
+    _stray(context.get("exception"), "nobody awaited")
+
+
+def _stray(error: BaseException | None, what: str) -> None:
+    log.error(what, exc_info=(type(error), error, error.__traceback__) if error is not None else None)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import click
 import uvloop
 
-from headcount import app, errors, supervisor
+from headcount import app, errors, logs, supervisor
 from headcount.config import Config
 from headcount.store import embedded
 
@@ -31,6 +31,7 @@ Role = Callable[[asyncio.Event], Awaitable[None]]
 def serve(config: Config, role: str | None, socket_fd: int | None, alive_fd: int | None) -> None:
     """Run the server until it is told to stop."""
     app.no_core_dumps()
+    logs.catch_strays()
     os.umask(0o077)
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if role is None:
