@@ -57,9 +57,7 @@ def status(config: Config, as_json: bool) -> None:
                 "oldest_raw_day": {domain: row["day"] if row else None for domain, row in oldest.items()},
                 "purges": [dict(row) for row in await database.rows("list_purges", MAX_PURGES)],
                 "gaps": [dict(row) for row in await database.rows("list_gaps")],
-                "day_keys": [
-                    f"{zone} {day}" for zone, day in daykeys.DayKeys(daykeys.folder(config.data_dir)).alive()
-                ],
+                "day_keys": [f"{zone} {day}" for zone, day in daykeys.alive(config.data_dir)],
             }
 
     found = session.run(work())

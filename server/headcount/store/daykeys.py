@@ -25,7 +25,7 @@ def folder(data_dir: Path) -> Path:
     for base in RAM_DISKS:
         if not os.access(base, os.W_OK | os.X_OK) or not _in_memory(base):
             continue
-        found = base / f"headcount-days-{files.data_id(data_dir)}"
+        found = base / _name(data_dir)
         found.mkdir(mode=0o700, exist_ok=True)
         status = found.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
@@ -36,6 +36,16 @@ def folder(data_dir: Path) -> Path:
     raise errors.BadConfig(
         "Headcount keeps its day keys on a RAM disk: neither /run nor /dev/shm is one that can be written"
     )
+
+
+def alive(data_dir: Path) -> list[tuple[str, date]]:
+    """The zone and day of each key that exists now, whoever runs the server; nothing is made."""
+    folders = [base / _name(data_dir) for base in RAM_DISKS]
+    return sorted({key for folder in folders if folder.is_dir() for key in DayKeys(folder).alive()})
+
+
+def _name(data_dir: Path) -> str:
+    return f"headcount-days-{files.data_id(data_dir)}"
 
 
 class DayKeys:
