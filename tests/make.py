@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,8 +40,8 @@ def token(text: str, *scopes: Scope, site_id: int | None = None) -> Token:
     return Token(id=len(text), digest=sites.digest(text), site_id=site_id, scopes=scopes)
 
 
-def settings(data_dir: Path, **given: str) -> config.Config:
-    """The settings of a server on this folder; names as in the environment, in small letters."""
+def settings(data_dir: Path, given: Mapping[str, str] = {}) -> config.Config:
+    """The settings of a server on this folder; names as in the file."""
     environ = {f"HEADCOUNT_{name.upper()}": value for name, value in given.items()}
     environ.setdefault("HEADCOUNT_DATABASE_URL", NO_POSTGRES)
     return config.load({"HEADCOUNT_DATA_DIR": str(data_dir), **environ}, file=data_dir / "none.toml")
@@ -69,6 +70,7 @@ class Stopped(Clock):
 class Worker:
     """A web worker, a client that talks to it, and a look into its spool."""
 
+    app: web.Application
     client: Client
     data_dir: Path
 
@@ -85,13 +87,30 @@ class Worker:
 
     async def dropped(self) -> Counter[str]:
         """What was not counted, by reason, also what has not reached the spool yet."""
-        assert self.client.app is not None
-        await self.client.app[keys.COLLECTOR].keep_refused()
+        await self.app[keys.COLLECTOR].keep_refused()
         total: Counter[str] = Counter()
         for record in self.spooled():
             if isinstance(record, Dropped):
                 total[record.reason] += record.count
         return total
+
+    def take_everything(self) -> None:
+        """What a rollup says when it has taken all that is in the spool."""
+        for path in (self.data_dir / "spool").glob("*.db"):
+            reader = SpoolReader(path)
+            reader.drained(max((number for number, _, _ in reader.read(0, 10_000)), default=0))
+            reader.close()
+
+    async def raw(self, request: bytes) -> bytes:
+        """The answer to these very bytes; the connection is closed after it, or by us after a while."""
+        reader, writer = await asyncio.open_connection(self.client.host, self.client.port)
+        writer.write(request)
+        try:
+            async with asyncio.timeout(2):
+                return await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
 
 def write_settings(data_dir: Path, sites: Sequence[Site], tokens: Sequence[Token] = ()) -> None:
@@ -101,15 +120,22 @@ def write_settings(data_dir: Path, sites: Sequence[Site], tokens: Sequence[Token
 
 @asynccontextmanager
 async def worker(
-    data_dir: Path, *, sites: Sequence[Site] = (site(),), tokens: Sequence[Token] = (), **given: str
+    data_dir: Path,
+    given: Mapping[str, str] = {},
+    *,
+    sites: Sequence[Site] | None = (site(),),
+    tokens: Sequence[Token] = (),
+    keep_keys: bool = False,
 ) -> AsyncIterator[Worker]:
-    """A running web worker that knows these sites and tokens."""
-    write_settings(data_dir, sites, tokens)
+    """A running web worker that knows these sites and tokens (None: nothing yet)."""
+    if sites is not None:
+        write_settings(data_dir, sites, tokens)
     try:
         async with (
-            app.application(settings(data_dir, **given)) as application,
+            app.application(settings(data_dir, given)) as application,
             TestClient(TestServer(application), headers={"User-Agent": BROWSER}) as client,
         ):
-            yield Worker(client, data_dir)
+            yield Worker(application, client, data_dir)
     finally:
-        shutil.rmtree(daykeys.folder(data_dir), ignore_errors=True)
+        if not keep_keys:
+            shutil.rmtree(daykeys.folder(data_dir))

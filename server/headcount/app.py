@@ -63,7 +63,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         settings.refresh()
         keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
         countries = geoip.Countries(config.geoip_file, config.data_dir)
-        countries.refresh()
+        _refresh(countries)
         door.warm_up()
         spool = await stack.enter_async_context(
             Spool(config.data_dir / "spool", config.spool_limit, clock.milliseconds)
@@ -72,6 +72,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         stack.push_async_callback(database.close)
         lookups = door.Lookups(countries.country, keys_of_days.get, door.Agents())
         collector = Collector(spool, settings, lookups, clock)
+        stack.push_async_callback(collector.keep_refused)
 
         app = web.Application(
             middlewares=[middleware.add_headers, middleware.say_what_went_wrong],
@@ -222,11 +223,16 @@ async def _in_background(stack: AsyncExitStack, jobs: list[Job]) -> Callable[[],
 
 
 def _refresh(countries: geoip.Countries) -> None:
+    running = countries.facts is not None
     try:
-        if countries.refresh():
+        if countries.refresh() and running:
             log.info("a new country file is in use")
     except errors.BadInput as error:
-        log.error("the country file is refused, the old one stays in use: %s", error.message)
+        log.error(
+            "the country file is refused, %s is used: %s",
+            "the old" if running else "the shipped",
+            error.message,
+        )
 
 
 def _plain(work: Callable[[], object]) -> Callable[[], Awaitable[None]]:

@@ -60,6 +60,7 @@ class Ignored(StrEnum):
     UNKNOWN_SITE = "unknown_site"
     INVALID = "invalid"
     TOO_LARGE = "too_large"
+    NOT_ALLOWED = "not_allowed"
     RATE_LIMIT = "rate_limit"
     BUSY = "busy"
     DELETED_SITE = "deleted_site"

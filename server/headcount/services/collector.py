@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from urllib.parse import urlsplit
 
 from headcount import errors, localtime
 from headcount.clock import Clock
 from headcount.model import NO_SITE, Dropped, Ignored, Record, Scope, Site, Token
-from headcount.privacy import door
+from headcount.privacy import door, url
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import Spool
 from headcount.wire.event import Event
@@ -39,6 +38,7 @@ class Collector:
         Raises BadInput (with the index of the event if there are several) and SpoolFull.
         """
         if not self._settings.loaded:
+            self.refuse(Ignored.BUSY, count=len(events))
             raise errors.ServiceBusy("Headcount is starting and does not know its sites yet")
         at = self._clock.milliseconds()
         records: list[Record] = []
@@ -46,13 +46,14 @@ class Collector:
             try:
                 records += self._reduce(event, client, token, at)
             except errors.BadInput as error:
-                if type(error) is errors.BadInput:
-                    self.refuse(Ignored.INVALID)
                 raise (error.at(index) if len(events) > 1 else error) from None
+        refused = self._take_refused()
         try:
-            await self._spool.append([*records, *self._take_refused()])
+            await self._spool.append([*records, *refused])
         except errors.SpoolFull:
-            self.refuse(Ignored.BUSY, count=len(records))
+            self._put_back(
+                [*refused, *(Dropped(record.site, record.day, Ignored.BUSY) for record in records)]
+            )
             raise
         return Counter(Ignored(record.reason).public for record in records if isinstance(record, Dropped))
 
@@ -60,9 +61,7 @@ class Collector:
         """Count something that was answered with an error; it is spooled with what comes next."""
         zone = site.zone_at(self._clock.now()) if site is not None else "UTC"
         day = localtime.today(zone, self._clock.now())
-        key = (site.id if site is not None else NO_SITE, day, str(reason))
-        if len(self._refused) < MAX_REASONS or key in self._refused:
-            self._refused[key] += count
+        self._put_back([Dropped(site.id if site is not None else NO_SITE, day, reason, count)])
 
     async def keep_refused(self) -> None:
         """Spool the refusals that nothing else has taken along; once a second."""
@@ -70,32 +69,37 @@ class Collector:
             try:
                 await self._spool.append(waiting)
             except errors.SpoolFull:
-                for record in waiting:
-                    self._refused[record.site, record.day, record.reason] += record.count
+                self._put_back(waiting)
 
     def _take_refused(self) -> list[Dropped]:
         taken = [Dropped(*key, count) for key, count in self._refused.items()]
         self._refused.clear()
         return taken
 
-    def _reduce(self, event: Event, client: door.Client, token: Token | None, at: int) -> list[Record]:
-        if token is not None and Scope.EVENTS_WRITE in token.scopes:
-            client = client.speaking_for(event)
-        return [self._pass(event, client, site, at) for site in self._sites(event, token)]
+    def _put_back(self, dropped: Sequence[Dropped]) -> None:
+        for record in dropped:
+            key = record.site, record.day, str(record.reason)
+            if len(self._refused) < MAX_REASONS or key in self._refused:
+                self._refused[key] += record.count
 
-    def _pass(self, event: Event, client: door.Client, site: Site, at: int) -> Record:
+    def _reduce(self, event: Event, client: door.Client, token: Token | None, at: int) -> list[Record]:
+        site: Site | None = None
+        records: list[Record] = []
         try:
-            return door.reduce(event, client, site, at, self._lookups)
-        except errors.WrongHostname:
-            self.refuse(Ignored.HOSTNAME, site)
+            if token is not None and Scope.EVENTS_WRITE in token.scopes:
+                client = client.speaking_for(event)
+            for site in self._sites(event, token):
+                records.append(door.reduce(event, client, site, at, self._lookups))
+        except errors.BadInput as error:
+            self.refuse(reason_of(error), site)
             raise
+        return records
 
     def _sites(self, event: Event, token: Token | None) -> list[Site]:
         sites = []
-        for domain in event.domains or (_host_of(event.url),):
-            site = self._settings.site(domain) or self._settings.site(domain.removeprefix("www."))
+        for domain in event.domains or (_host_of(event),):
+            site = self._settings.site(domain) or self._settings.site(url.without_www(domain))
             if site is None:
-                self.refuse(Ignored.UNKNOWN_SITE)
                 raise errors.UnknownSite("domain")
             if token is not None and token.site_id not in (None, site.id):
                 raise errors.NotAllowed("domain", "the token is for another site")
@@ -103,9 +107,21 @@ class Collector:
         return sites
 
 
-def _host_of(url: str) -> str:
+def reason_of(error: errors.HeadcountError) -> Ignored:
+    """Under which reason a refusal is counted."""
+    return next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+
+
+_REASONS = {
+    errors.TooLarge: Ignored.TOO_LARGE,
+    errors.UnknownSite: Ignored.UNKNOWN_SITE,
+    errors.WrongHostname: Ignored.HOSTNAME,
+    errors.NotAllowed: Ignored.NOT_ALLOWED,
+    errors.TooManyRequests: Ignored.RATE_LIMIT,
+    errors.HeadcountError: Ignored.INVALID,
+}
+
+
+def _host_of(event: Event) -> str:
     """The hostname that decides when no domain is given."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+    return url.read_url(event.url, hash_routing=False, query_params=(), fold_digits=False).hostname

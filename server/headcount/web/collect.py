@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
 from headcount import errors
-from headcount.model import Ignored, Scope, Token
+from headcount.model import Scope, Token
 from headcount.privacy import address, door
+from headcount.services.collector import reason_of
 from headcount.web import auth, keys
+from headcount.web.body import read
 from headcount.wire import event as wire
 
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
@@ -26,8 +30,9 @@ _PREFLIGHT = {
 async def event(request: web.Request) -> web.Response:
     """One event or an array of them. 202 is sent when they are on the disk."""
     client = client_of(request)
-    token = _admit(request, client)
-    parsed = wire.parse(await request.read())
+    with _counted(request):
+        token = _admit(request, client)
+        parsed = wire.parse(await read(request))
     events = parsed if isinstance(parsed, list) else [parsed]
     try:
         ignored = await request.app[keys.COLLECTOR].collect(events, client, token)
@@ -39,12 +44,12 @@ async def event(request: web.Request) -> web.Response:
 async def pixel(request: web.Request) -> web.Response:
     """A page view by an image: `d` domain, `u` URL (else the Referer header), `r` referrer."""
     client = client_of(request)
-    _admit(request, client)
     fields = {name: request.query[name] for name in ("d", "u", "r") if name in request.query}
     fields.setdefault("u", request.headers.get("Referer", ""))
-    ignored = await request.app[keys.COLLECTOR].collect(
-        [wire.from_fields({"n": "pageview", **fields})], client
-    )
+    with _counted(request):
+        token = _admit(request, client)
+        seen = wire.from_fields({"n": "pageview", **fields})
+    ignored = await request.app[keys.COLLECTOR].collect([seen], client, token)
     headers = {
         **_ignored(ignored),
         "Cache-Control": "no-store",
@@ -72,12 +77,18 @@ def _admit(request: web.Request, client: door.Client) -> Token | None:
     token = auth.token_of(request)
     if token is not None and Scope.EVENTS_WRITE not in token.scopes:
         raise errors.NotAllowed("authorization", "the token has no scope events:write")
-    try:
-        request.app[keys.LIMITER].check(token.digest if token is not None else client.key())
-    except errors.TooManyRequests:
-        request.app[keys.COLLECTOR].refuse(Ignored.RATE_LIMIT)
-        raise
+    request.app[keys.LIMITER].check(token.digest if token is not None else client.key())
     return token
+
+
+@contextmanager
+def _counted(request: web.Request) -> Iterator[None]:
+    """Count what is refused before the collector, which counts the rest, has seen it."""
+    try:
+        yield
+    except errors.HeadcountError as error:
+        request.app[keys.COLLECTOR].refuse(reason_of(error))
+        raise
 
 
 def _ignored(ignored: Counter[str]) -> dict[str, str]:

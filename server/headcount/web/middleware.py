@@ -9,12 +9,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from headcount import errors
-from headcount.wire import event
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER = 5
 """Seconds after which a client that got 503 may try again."""
+
+_EXPOSED = "X-Headcount-Ignored, x-plausible-dropped, Retry-After"
 
 STATUS: dict[type[errors.HeadcountError], int] = {
     errors.TooLarge: 413,
@@ -39,8 +40,6 @@ async def say_what_went_wrong(request: web.Request, handler: Handler) -> web.Str
         return await handler(request)
     except errors.HeadcountError as error:
         return _failed(error)
-    except web.HTTPRequestEntityTooLarge:
-        return _failed(errors.TooLarge("body", f"has at most {event.MAX_BATCH_BODY} bytes"))
     except web.HTTPException as error:
         return _spoken(error.status, "request", error.reason.lower(), allow=error.headers.get("Allow"))
     except ConnectionError:
@@ -85,5 +84,5 @@ async def add_headers(request: web.Request, handler: Handler) -> web.StreamRespo
     response.headers["Server"] = "Headcount"
     if request.path in ("/api/event", "/h.gif"):
         response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = "X-Headcount-Ignored, Retry-After"
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
     return response

@@ -11,6 +11,7 @@ from aiohttp import web
 from headcount import errors
 from headcount.model import Scope, Site, Token
 from headcount.web import auth, keys, script
+from headcount.web.body import read
 from headcount.web.middleware import answer
 from headcount.wire import json
 from headcount.wire import site as wire
@@ -27,7 +28,7 @@ async def list_sites(request: web.Request) -> web.Response:
 
 async def add_site(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
-    site = await request.app[keys.SITES].add(wire.parse(await request.read()))
+    site = await request.app[keys.SITES].add(wire.parse(await read(request)))
     await _seen(request, site)
     return answer(_shown(request, site), 201)
 
@@ -39,7 +40,7 @@ async def get_site(request: web.Request) -> web.Response:
 
 async def set_site(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
-    fields = wire.parse(await request.read())
+    fields = wire.parse(await read(request))
     site = await request.app[keys.SITES].set(request.match_info["domain"], fields)
     await _seen(request, site)
     return answer(_shown(request, site))
@@ -68,7 +69,7 @@ async def list_tokens(request: web.Request) -> web.Response:
 async def add_token(request: web.Request) -> web.Response:
     """A token for one site, or for all; it cannot have a scope that the asking token has not."""
     own = auth.require(request, Scope.SITES_WRITE)
-    given = json.decode(await request.read(), wire.MAX_BODY)
+    given = json.decode(await read(request), wire.MAX_BODY)
     domain, scopes = token_fields(given)
     beyond = [scope for scope in scopes if scope not in own.scopes]
     if beyond:

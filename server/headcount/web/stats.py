@@ -12,6 +12,7 @@ from headcount.model import Scope
 from headcount.stats import shape
 from headcount.stats.shape import Answer
 from headcount.web import auth, keys
+from headcount.web.body import read
 from headcount.wire import query as wire
 
 
@@ -34,7 +35,7 @@ async def realtime(request: web.Request) -> web.Response:
 async def _body(request: web.Request) -> bytes:
     if (request.content_length or 0) > wire.MAX_BODY:
         raise errors.TooLarge("body", f"has at most {wire.MAX_BODY} bytes; this has {request.content_length}")
-    return await request.read()
+    return await read(request)
 
 
 def _wants_csv(request: web.Request) -> bool:

@@ -1,0 +1,19 @@
+"""The body of a request. What is wrong with it is the client's fault, and said like every other fault."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from headcount import errors
+
+
+async def read(request: web.Request) -> bytes:
+    """The whole body. Raises TooLarge past the server's limit, BadInput if it is not as its headers say."""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise errors.TooLarge("body", f"has at most {request.client_max_size} bytes") from None
+    except web.RequestPayloadError:
+        raise errors.BadInput(
+            "body", "is not encoded as Content-Encoding and Transfer-Encoding say"
+        ) from None
