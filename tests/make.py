@@ -101,13 +101,15 @@ class Worker:
             reader.drained(max((number for number, _, _ in reader.read(0, 10_000)), default=0))
             reader.close()
 
-    async def raw(self, request: bytes) -> bytes:
-        """The answer to these very bytes; the connection is closed after it, or by us after a while."""
+    async def raw(self, *parts: bytes, patience: float = 2) -> bytes:
+        """The answer to these very bytes, sent part by part."""
         reader, writer = await asyncio.open_connection(self.client.host, self.client.port)
-        writer.write(request)
         try:
-            async with asyncio.timeout(2):
-                return await reader.read()
+            async with asyncio.timeout(patience):
+                for part in parts:
+                    writer.write(part)
+                    await asyncio.sleep(0.02)
+                return await reader.read(1 << 16)
         finally:
             writer.close()
             await writer.wait_closed()
