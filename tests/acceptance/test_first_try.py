@@ -1,0 +1,102 @@
+"""The first try of somebody new: start, count, look, stop, start again; and what a kill of the supervisor costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from acceptance.server import Server, until
+
+pytestmark = pytest.mark.timeout(240)
+
+BROWSER = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
+    "Content-Type": "text/plain",
+}
+PAGE = {"n": "pageview", "u": "http://localhost/welcome", "d": "localhost"}
+
+
+async def test_a_first_try_on_an_empty_folder(empty_place: Path) -> None:
+    async with Server(empty_place) as server:
+        await server.start()
+        assert 'data-domain="localhost"' in server.said()
+
+        answer = await server.post(PAGE, BROWSER)
+        assert (answer.status, "X-Headcount-Ignored" in answer.headers) == (202, False)
+        await until(lambda: shows_one_view(server))
+        await server.stop()
+
+
+async def test_the_stats_api_has_it_too(place: Path) -> None:
+    async with Server(place) as server:
+        await server.start()
+        token = await server.token("stats:read")
+        await server.post(PAGE, BROWSER)
+
+        async def is_counted() -> bool:
+            return await server.total(token, "localhost") == 1
+
+        await until(is_counted, seconds=10)
+        await server.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_stops_well_and_a_second_start_reuses_the_data(place: Path, number: signal.Signals) -> None:
+    async with Server(place) as server:
+        await server.start()
+        await server.post(PAGE, BROWSER)
+        await server.end_by(number)
+
+        await server.start()
+        assert await server.total(await server.token("stats:read"), "localhost") == 1
+        await server.stop()
+    assert "Traceback" not in server.said()
+
+
+async def test_a_killed_supervisor_takes_its_children_along_and_loses_nothing(place: Path) -> None:
+    async with Server(place) as server:
+        await server.start()
+        load = asyncio.create_task(views_until_refused(server))
+        await asyncio.sleep(1)
+        await server.kill_supervisor()
+        sent, acknowledged = await load
+        await until(lambda: server.processes() == {})
+
+        await server.start()
+        token = await server.token("stats:read")
+        await server.post(PAGE, BROWSER)  # taken after all that was spooled before
+        counted = await until_it_stays(server, token)
+        assert acknowledged > 0
+        assert acknowledged + 1 <= counted <= sent + 1
+        await server.stop()
+
+
+async def shows_one_view(server: Server) -> bool:
+    printed = json.loads(await server.command("stats", "localhost", "--json"))
+    return bool(printed["figures"]["pageviews"] == 1)
+
+
+async def views_until_refused(server: Server) -> tuple[int, int]:
+    """Send page views one after the other until nobody answers: how many were sent, how many acknowledged."""
+    sent = acknowledged = 0
+    while True:
+        sent += 1
+        try:
+            answer = await server.post(PAGE, {**BROWSER, "Connection": "close"})
+        except aiohttp.ClientError:
+            return sent, acknowledged
+        acknowledged += answer.status == 202
+
+
+async def until_it_stays(server: Server, token: str) -> int:
+    """The page views, once they have not changed for a second."""
+    before = -1
+    while (now := await server.total(token, "localhost")) != before:
+        before = now
+        await asyncio.sleep(1)
+    return now
