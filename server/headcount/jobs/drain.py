@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,8 @@ MAX_FLUSHES = 20
 """Flushes that are read from the outbox at once."""
 EXPIRE_EVERY = 10_000
 """Milliseconds between two looks for visits that have ended."""
+COMMIT = 60_000
+"""Milliseconds from receiving an event until it is seen in its spool, at the very most."""
 
 Batch = tuple[int, int, bytes]
 T = TypeVar("T")
@@ -89,7 +92,7 @@ class Drain:
     async def close_days(self) -> None:
         """Destroy the ledgers of days that ended five minutes ago, once everything of them was taken."""
         async with self._alone:
-            if self._caught_up:
+            if self._settings.loaded:
                 await _finish(self._close_days)
 
     async def forget_sent(self) -> None:
@@ -130,7 +133,7 @@ class Drain:
         taken, waiting = self._due()
         if now - self._expired >= EXPIRE_EVERY or now < self._expired:
             self._expired = now
-            self._tally.expire(now)
+            self._tally.expire(self._taken_until(now))
             self._remove_orphans()
         try:
             flush = self._tally.take(_merge(taken), self._settings.knows)
@@ -189,13 +192,21 @@ class Drain:
             for name in gone:
                 del self._positions[name]
 
+    def _taken_until(self, now: int) -> int:
+        """All that was received before this millisecond has been taken, however far we are behind."""
+        self._open_new()
+        ahead = [reader.read(self._positions.get(name, 0), 1) for name, reader in self._readers.items()]
+        return min([now, *(last for batches in ahead for _, last, _ in batches)]) - COMMIT
+
     def _close_days(self) -> None:
         now = self._clock.now()
-        keys = self._tally.forget(
-            lambda key: (
-                now >= localtime.day_end(key[1], key[2]) + daykeys.GRACE or not self._settings.knows(key[0])
-            )
-        )
+        taken = datetime.fromtimestamp(self._taken_until(self._clock.milliseconds()) / 1000, UTC)
+
+        def is_over(key: tally.LedgerKey) -> bool:
+            end = localtime.day_end(key[1], key[2])
+            return now >= end + daykeys.GRACE and taken >= end
+
+        keys = self._tally.forget(lambda key: is_over(key) or not self._settings.knows(key[0]))
         if keys:
             self._state.destroy(keys)
 
