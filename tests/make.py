@@ -20,6 +20,7 @@ from headcount.clock import Clock
 from headcount.model import Dropped, Hit, Record, Scope, Settings, Site, Token
 from headcount.services import sites
 from headcount.store import daykeys
+from headcount.store.postgres import Database
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import SpoolReader, records
 from headcount.web import keys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 NO_POSTGRES = "postgresql://nobody@127.0.0.1:1/nothing"
+ORIGIN = "http://127.0.0.1:8080"
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -127,6 +129,7 @@ async def worker(
     *,
     sites: Sequence[Site] | None = (site(),),
     tokens: Sequence[Token] = (),
+    headers: Mapping[str, str] = {},
     keep_keys: bool = False,
 ) -> AsyncIterator[Worker]:
     """A running web worker that knows these sites and tokens (None: nothing yet)."""
@@ -135,9 +138,34 @@ async def worker(
     try:
         async with (
             app.application(settings(data_dir, given)) as application,
-            TestClient(TestServer(application), headers={"User-Agent": BROWSER}) as client,
+            TestClient(TestServer(application), headers={"User-Agent": BROWSER, **headers}) as client,
         ):
             yield Worker(application, client, data_dir)
     finally:
         if not keep_keys:
             shutil.rmtree(daykeys.folder(data_dir))
+
+
+@asynccontextmanager
+async def managed(data_dir: Path, dsn: str) -> AsyncIterator[Worker]:
+    """A worker on this database whose client may do everything; what it changes is copied as a rollup does."""
+    database = Database(lambda: dsn)
+    service = sites.Sites(database, Clock())
+    text, _ = await service.add_token(None, tuple(Scope))
+    copy = SettingsFile(data_dir / "settings.msgpack")
+    copy.write(await service.settings())
+
+    async def keep_copying() -> None:
+        while True:
+            copy.write(await service.settings())
+            await asyncio.sleep(0.02)
+
+    copying = asyncio.create_task(keep_copying())
+    try:
+        given, headers = {"database_url": dsn}, {"Authorization": f"Bearer {text}"}
+        async with worker(data_dir, given, sites=None, headers=headers) as found:
+            yield found
+    finally:
+        copying.cancel()
+        await asyncio.gather(copying, return_exceptions=True)
+        await database.close()

@@ -41,19 +41,21 @@ class Sites:
 
     async def settings(self) -> Settings:
         """All sites and tokens, as the local copy holds them."""
-        sites = await self._database.rows("list_sites")
         tokens = await self._database.rows("list_tokens")
-        return Settings([_site(row) for row in sites], [_token(row) for row in tokens])
+        return Settings(await self.all(), [_token(row) for row in tokens])
 
     async def all(self) -> list[Site]:
-        return [_site(row) for row in await self._database.rows("list_sites")]
+        """The sites by name, with the time zone that holds now."""
+        now = self._clock.now()
+        return [_settled(_site(row), now) for row in await self._database.rows("list_sites")]
 
     async def find(self, domain: str) -> Site:
-        """The site of this domain. Raises NotFound."""
+        """The site of this domain, with or without `www.`. Raises NotFound."""
+        wanted = site_fields.plain_domain(domain)
         for site in await self.all():
-            if site.domain == domain:
+            if site.domain == wanted:
                 return site
-        raise errors.NotFound("domain", f"there is no site {domain}")
+        raise _no_site(domain)
 
     async def add(self, fields: site_fields.Fields) -> Site:
         """A new site. Raises BadInput and Conflict."""
@@ -89,7 +91,7 @@ class Sites:
             new = _with_zone(new, fields.timezone, self._clock.now())
         try:
             async with self._database.transaction() as connection:
-                await self._database.change(
+                changed = await self._database.change(
                     connection,
                     "set_site",
                     new.id,
@@ -104,6 +106,8 @@ class Sites:
                     new.gpc,
                     new.fold_digits,
                 )
+                if not changed:
+                    raise _no_site(domain)
         except errors.Conflict:
             raise errors.Conflict("domain", f"the site {new.domain} exists already") from None
         return new
@@ -113,7 +117,8 @@ class Sites:
         old = await self.find(domain)
         new = msgspec.structs.replace(old, id=new_id())
         async with self._database.transaction() as connection:
-            await self._database.change(connection, "renumber_site", old.id, new.id)
+            if not await self._database.change(connection, "renumber_site", old.id, new.id):
+                raise _no_site(domain)
             await self._delete_rows(connection, old.id)
         return new
 
@@ -121,7 +126,8 @@ class Sites:
         """Remove the site, its tokens, and every row of it."""
         site = await self.find(domain)
         async with self._database.transaction() as connection:
-            await self._database.change(connection, "delete_site", site.id)
+            if not await self._database.change(connection, "delete_site", site.id):
+                raise _no_site(domain)
             await self._delete_rows(connection, site.id)
 
     async def add_token(self, domain: str | None, scopes: tuple[Scope, ...]) -> tuple[str, Token]:
@@ -130,7 +136,10 @@ class Sites:
             raise errors.BadInput("scopes", f"has at least one of {', '.join(Scope)}")
         if Scope.SITES_WRITE in scopes and domain is not None:
             raise errors.BadInput("scopes", "sites:write is for all sites: leave the site out")
-        site = await self.find(domain) if domain is not None else None
+        try:
+            site = await self.find(domain) if domain is not None else None
+        except errors.NotFound as error:
+            raise errors.NotFound("site", error.message) from None
         text = TOKEN_PREFIX + secrets.token_urlsafe(32)
         token = Token(
             id=new_id(), digest=digest(text), site_id=site.id if site is not None else None, scopes=scopes
@@ -152,9 +161,8 @@ class Sites:
 
     async def delete_token(self, id: int) -> None:
         """Revoke a token. Raises NotFound."""
-        async with self._database.transaction() as connection:
-            if not await self._database.change(connection, "delete_token", id):
-                raise errors.NotFound("token", "there is no such token")
+        if not 0 < id < 1 << 63 or not await self._database.execute("delete_token", id):
+            raise errors.NotFound("token", "there is no such token")
 
     async def _delete_rows(self, connection: Connection, site: int) -> None:
         for what in ("counters", "hours", "dropped", "hits", "visits", "purges"):
@@ -168,6 +176,17 @@ def _with_zone(site: Site, wanted: str, now: datetime) -> Site:
         return msgspec.structs.replace(site, timezone=current, next_timezone=None, timezone_from=None)
     midnight = localtime.day_end(current, localtime.today(current, now))
     return msgspec.structs.replace(site, timezone=current, next_timezone=wanted, timezone_from=midnight)
+
+
+def _settled(site: Site, now: datetime) -> Site:
+    """The site without a change of time zone that has taken effect."""
+    if site.timezone_from is None or now < site.timezone_from:
+        return site
+    return msgspec.structs.replace(site, timezone=site.zone_at(now), next_timezone=None, timezone_from=None)
+
+
+def _no_site(domain: str) -> errors.NotFound:
+    return errors.NotFound("domain", f"there is no site {domain[:253]}")
 
 
 def _site(row: asyncpg.Record) -> Site:

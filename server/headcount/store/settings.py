@@ -60,6 +60,10 @@ class SettingsFile:
     def sites(self) -> list[Site]:
         return list(self._sites.values())
 
+    @property
+    def tokens(self) -> list[Token]:
+        return list(self._tokens.values())
+
     def site(self, domain: str) -> Site | None:
         """The site of this domain; a missing one is looked for in the file, so that a new one counts at once."""
         if domain not in self._sites:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,11 +11,13 @@ from aiohttp import web
 
 from headcount import errors
 from headcount.model import Scope, Site, Token
+from headcount.store.settings import SettingsFile
 from headcount.web import auth, keys, script
 from headcount.web.body import read
 from headcount.web.middleware import answer
 from headcount.wire import json
 from headcount.wire import site as wire
+from headcount.wire.site import plain_domain
 
 SEEN_WITHIN = 2.0
 """Seconds that a change is waited for, until this worker knows it too."""
@@ -55,7 +58,9 @@ async def reset_site(request: web.Request) -> web.Response:
 
 async def delete_site(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
-    await request.app[keys.SITES].delete(request.match_info["domain"])
+    domain = plain_domain(request.match_info["domain"])
+    await request.app[keys.SITES].delete(domain)
+    await _until(request, lambda settings: settings.site(domain) is None)
     return web.Response(status=204)
 
 
@@ -75,16 +80,17 @@ async def add_token(request: web.Request) -> web.Response:
     if beyond:
         raise errors.NotAllowed("scopes", f"the asking token has no scope {beyond[0]}")
     text, token = await request.app[keys.SITES].add_token(domain, scopes)
+    await _until(request, lambda settings: token in settings.tokens)
     domains = {token.site_id: domain} if token.site_id is not None and domain is not None else {}
     return answer({"token": text, **token_shown(token, domains)}, 201)
 
 
 async def delete_token(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
-    id = request.match_info["id"]
-    if not id.isdecimal() or len(id) > 19:
-        raise errors.NotFound("token", "there is no such token")
-    await request.app[keys.SITES].delete_token(int(id))
+    text = request.match_info["id"]
+    id = int(text) if text.isdecimal() and len(text) < 20 else 0
+    await request.app[keys.SITES].delete_token(id)
+    await _until(request, lambda settings: all(token.id != id for token in settings.tokens))
     return web.Response(status=204)
 
 
@@ -92,12 +98,14 @@ def token_fields(given: Any) -> tuple[str | None, tuple[Scope, ...]]:
     """The site and scopes that a new token is asked for."""
     if not isinstance(given, dict):
         raise errors.BadInput("body", "must be a JSON object")
+    if unknown := sorted(given.keys() - {"site", "scopes"}):
+        raise errors.BadInput(str(unknown[0])[:100], "there is only site, scopes")
     domain, scopes = given.get("site"), given.get("scopes", [Scope.STATS_READ])
     if domain is not None and not isinstance(domain, str):
         raise errors.BadInput("site", "must be the domain of a site, or null for all")
     if not isinstance(scopes, list) or not all(scope in list(Scope) for scope in scopes):
         raise errors.BadInput("scopes", f"must be a list of {', '.join(Scope)}")
-    return domain, tuple(dict.fromkeys(map(Scope, scopes)))
+    return (None if domain is None else plain_domain(domain)), tuple(dict.fromkeys(map(Scope, scopes)))
 
 
 def token_shown(token: Token, domains: dict[int, str]) -> dict[str, Any]:
@@ -118,10 +126,15 @@ def shown(site: Site) -> dict[str, Any]:
 
 
 async def _seen(request: web.Request, site: Site) -> None:
-    """Wait until this worker collects for the site as it is now; without a rollup it takes as long as it takes."""
+    """Wait until this worker collects for the site as it is now."""
+    await _until(request, lambda settings: settings.site(site.domain) == site)
+
+
+async def _until(request: web.Request, true: Callable[[SettingsFile], bool]) -> None:
+    """Wait until it is true of the local copy, which the rollup writes; without a rollup only for a while."""
     settings = request.app[keys.SETTINGS]
     for _ in range(int(SEEN_WITHIN / 0.05)):
         settings.refresh()
-        if settings.site(site.domain) == site:
+        if true(settings):
             return
         await asyncio.sleep(0.05)

@@ -11,13 +11,17 @@ from msgspec import UNSET, UnsetType
 from headcount import errors, localtime
 from headcount.model import Site
 from headcount.privacy import url
-from headcount.wire import json
+from headcount.wire import event, json
 
 MAX_BODY = 32 << 10
 MAX_HOSTNAMES = 100
 MAX_PARAMS = 50
 MAX_PROPS = 30
 _PARAM = re.compile(r"[A-Za-z0-9_.\[\]~-]{1,100}")
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+_HOSTNAMES = "hostnames such as shop.example.com, or *.example.com for subdomains"
+_PARAMS = "names of 1 to 100 letters, digits and . _ ~ - [ ]"
+_PROPS = f"names of 1 to {event.MAX_PROP_NAME} bytes"
 
 
 class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +67,7 @@ def merge(site: Site, fields: Fields) -> Site:
         name: value for name in fields.__struct_fields__ if (value := getattr(fields, name)) is not UNSET
     }
     if "domain" in given:
-        given["domain"] = given["domain"].strip().lower().removeprefix("www.")
+        given["domain"] = plain_domain(given["domain"])
     new = msgspec.structs.replace(site, **given)
     if not url.is_domain(new.domain):
         raise errors.BadInput(
@@ -73,19 +77,28 @@ def merge(site: Site, fields: Fields) -> Site:
         raise errors.BadInput("timezone", "must be an IANA name such as Europe/Riga")
     if new.retention_days is not None and not 1 <= new.retention_days <= 30:
         raise errors.BadInput("retention_days", "must be from 1 to 30, or null for the server's own")
-    _check_list(
-        "hostnames", new.hostnames, MAX_HOSTNAMES, lambda name: url.is_domain(name.removeprefix("*."))
-    )
-    _check_list("query_params", new.query_params, MAX_PARAMS, _PARAM.fullmatch)
-    _check_list(
-        "props", new.props, MAX_PROPS, lambda name: 0 < len(name.encode()) <= 300 and "\0" not in name
-    )
+    _check_list("hostnames", new.hostnames, MAX_HOSTNAMES, _HOSTNAMES, _is_hostname)
+    _check_list("query_params", new.query_params, MAX_PARAMS, _PARAMS, _PARAM.fullmatch)
+    _check_list("props", new.props, MAX_PROPS, _PROPS, _is_prop)
     return new
 
 
-def _check_list(field: str, values: tuple[str, ...], most: int, valid: Any) -> None:
+def plain_domain(text: str) -> str:
+    """The domain as sites are known by: small letters, without `www.`."""
+    return url.without_www(text.strip().lower())
+
+
+def _is_hostname(name: str) -> bool:
+    return url.is_domain(name.removeprefix("*."))
+
+
+def _is_prop(name: str) -> bool:
+    return _NOT_TEXT.search(name) is None and 0 < len(name.encode()) <= event.MAX_PROP_NAME
+
+
+def _check_list(field: str, values: tuple[str, ...], most: int, entries: str, valid: Any) -> None:
     if len(values) > most:
-        raise errors.BadInput(field, f"has at most {most} entries")
+        raise errors.BadInput(field, f"has at most {most} entries; this has {len(values)}")
     for value in values:
         if not valid(value):
-            raise errors.BadInput(field, f"has an entry that is not valid: {value[:100]!r}")
+            raise errors.BadInput(field, f"holds {entries}, not {value[:100]!r}")
