@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,72 +10,10 @@ from typing import Any
 import pytest
 
 import make_hits as make
+from a_node import Node, a_node
 from headcount import errors, localtime
-from headcount.jobs import drain
-from headcount.model import Hit, Settings
 from headcount.store import spool
-from headcount.store.counters import Counters
-from headcount.store.postgres import Database
-from headcount.store.settings import SettingsFile
 from headcount.store.state import State
-
-numbers = itertools.count(1000)
-
-
-class Node:
-    """One node on one data directory; `engine` may be thrown away and opened again, as after a kill."""
-
-    def __init__(self, folder: Path, dsn: str) -> None:
-        self.folder = folder
-        self.clock = make.Hands()
-        self.dsn = dsn
-        self.database = Database(lambda: self.dsn)
-        self.settings = SettingsFile(folder / "settings.msgpack")
-        self.open()
-
-    def open(self) -> None:
-        self.settings.refresh()
-        self.state = State(self.folder / "state.db")
-        self.counters = Counters(self.database)
-        self.engine = drain.Drain(
-            self.state,
-            self.counters,
-            self.settings,
-            self.folder / "spool",
-            self.clock,
-            10_000,
-            1 << 30,
-            numbers.__next__,
-        )
-
-    def reopen(self) -> None:
-        self.engine.close()
-        self.open()
-
-    async def receive(self, *hits: Hit) -> None:
-        async with spool.Spool(self.folder / "spool", 1 << 30, self.clock.milliseconds) as mine:
-            for hit in hits:
-                await mine.append([hit])
-
-    async def take(self) -> None:
-        while await self.engine.take() or not self.engine.caught_up:
-            pass
-
-    async def all(self) -> None:
-        await self.take()
-        while await self.engine.send():
-            pass
-
-
-@asynccontextmanager
-async def a_node(folder: Path, dsn: str, *sites: Any) -> AsyncIterator[Node]:
-    SettingsFile(folder / "settings.msgpack").write(Settings(list(sites) or [make.site()]))
-    node = Node(folder, dsn)
-    try:
-        yield node
-    finally:
-        node.engine.close()
-        await node.database.close()
 
 
 @pytest.fixture
@@ -99,7 +35,7 @@ async def pageviews(db: Any, dimension: str = "", value: str = "") -> int:
 
 
 async def test_an_event_arrives_in_counters_hours_and_raw_rows(node: Node, db: Any) -> None:
-    await node.receive(make.hit(page="/a", props=(("plan", "team"),)))
+    await node.receive([make.hit(page="/a", props=(("plan", "team"),))])
     await node.all()
     assert (
         await pageviews(db)
@@ -117,7 +53,7 @@ async def test_an_event_arrives_in_counters_hours_and_raw_rows(node: Node, db: A
 
 
 async def test_a_flush_that_was_applied_but_not_noted_counts_once(node: Node, db: Any) -> None:
-    await node.receive(make.hit())
+    await node.receive([make.hit()])
     await node.all()
     node.state.mark_waiting(0)
     await node.all()
@@ -125,10 +61,10 @@ async def test_a_flush_that_was_applied_but_not_noted_counts_once(node: Node, db
 
 
 async def test_a_rollup_that_dies_between_the_steps_loses_and_doubles_nothing(node: Node, db: Any) -> None:
-    await node.receive(make.hit(0))
+    await node.receive([make.hit(0)])
     await node.take()
     node.reopen()
-    await node.receive(make.hit(5, page="/b"))
+    await node.receive([make.hit(5, page="/b")])
     await node.all()
     assert await pageviews(db) == 2
     assert await db.fetchval("select count(*) from visit") == 1
@@ -137,7 +73,7 @@ async def test_a_rollup_that_dies_between_the_steps_loses_and_doubles_nothing(no
 async def test_a_step_that_cannot_be_stored_is_done_again(
     node: Node, db: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await node.receive(make.hit())
+    await node.receive([make.hit()])
     with monkeypatch.context() as patched:
         patched.setattr(State, "_append", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -148,7 +84,7 @@ async def test_a_step_that_cannot_be_stored_is_done_again(
 
 async def test_collecting_goes_on_while_postgres_is_down(node: Node, db: Any) -> None:
     node.dsn, right = "postgresql://nobody@127.0.0.1:1/nothing", node.dsn
-    await node.receive(make.hit())
+    await node.receive([make.hit()])
     await node.take()
     with pytest.raises(errors.DatabaseDown):
         await node.engine.send()
@@ -160,10 +96,10 @@ async def test_collecting_goes_on_while_postgres_is_down(node: Node, db: Any) ->
 
 async def test_a_database_restored_from_a_young_copy_gets_the_flushes_again(node: Node, db: Any) -> None:
     for n in range(3):
-        await node.receive(make.hit(n, token=n))
+        await node.receive([make.hit(n, token=n)])
         await node.all()
     await db.execute("truncate hit, visit, counter, hour; delete from drain")
-    await node.receive(make.hit(9, token=9))
+    await node.receive([make.hit(9, token=9)])
     await node.all()
     assert await pageviews(db) == 4
     assert await db.fetchval("select count(*) from gap") == 0
@@ -173,11 +109,11 @@ async def test_a_database_restored_from_an_old_copy_reports_the_gap_with_its_bou
     node: Node, db: Any
 ) -> None:
     for n in range(3):
-        await node.receive(make.hit(n, token=n))
+        await node.receive([make.hit(n, token=n)])
         await node.all()
     node.state.drop_applied(node.clock.milliseconds() + 1)
     await db.execute("truncate hit, visit, counter, hour; update drain set applied = 1")
-    await node.receive(make.hit(9, token=9))
+    await node.receive([make.hit(9, token=9)])
     await node.all()
     assert await pageviews(db) == 1
     assert tuple(await db.fetchrow("select first_missing, last_missing from gap")) == (2, 3)
@@ -210,8 +146,16 @@ async def test_a_worker_that_is_behind_holds_the_others_back_only_half_a_second(
     assert await pageviews(db) == 1
 
 
+async def test_spools_of_workers_that_are_gone_hold_nothing_back(node: Node, db: Any) -> None:
+    for second in range(30):
+        await node.receive([make.hit(second)])
+    node.clock.time[0] += timedelta(minutes=1)
+    await node.engine.take()
+    assert node.engine.caught_up
+
+
 async def test_late_flushes_of_a_deleted_site_are_dropped(node: Node, db: Any) -> None:
-    await node.receive(make.hit())
+    await node.receive([make.hit()])
     await node.take()
     await db.execute("delete from site")
     await node.all()
@@ -219,13 +163,13 @@ async def test_late_flushes_of_a_deleted_site_are_dropped(node: Node, db: Any) -
 
 
 async def test_events_of_an_unknown_site_are_counted_for_none(node: Node, db: Any) -> None:
-    await node.receive(make.hit(site=99))
+    await node.receive([make.hit(site=99)])
     await node.all()
     assert tuple(await db.fetchrow("select site_id, reason, count from dropped")) == (0, "deleted_site", 1)
 
 
 async def test_what_is_open_of_a_day_is_destroyed_five_minutes_after_it(node: Node, db: Any) -> None:
-    await node.receive(make.hit())
+    await node.receive([make.hit()])
     await node.all()
     end = localtime.day_end("Etc/UTC", make.today())
     for late, left in ((299, 1), (301, 0)):
@@ -238,9 +182,9 @@ async def test_what_is_open_of_a_day_is_destroyed_five_minutes_after_it(node: No
 
 
 async def test_a_day_is_not_closed_before_all_of_it_was_taken(node: Node, db: Any) -> None:
-    await node.receive(make.hit(0))
+    await node.receive([make.hit(0)])
     await node.all()
-    await node.receive(make.hit(5))
+    await node.receive([make.hit(5)])
     node.clock.time[0] += timedelta(days=1)
     node.reopen()
     await node.engine.close_days()
@@ -249,7 +193,7 @@ async def test_a_day_is_not_closed_before_all_of_it_was_taken(node: Node, db: An
 
 
 async def test_a_spool_whose_worker_is_gone_disappears(node: Node) -> None:
-    await node.receive(make.hit())
+    await node.receive([make.hit()])
     await node.all()
     node.clock.time[0] += timedelta(minutes=1)
     await node.take()
@@ -262,6 +206,6 @@ async def test_two_rollups_cannot_share_a_state_file(node: Node) -> None:
 
 
 async def test_days_of_half_hour_zones_keep_their_own_hours(node: Node, db: Any) -> None:
-    await node.receive(make.hit(zone="Asia/Kolkata"))
+    await node.receive([make.hit(zone="Asia/Kolkata")])
     await node.all()
     assert await db.fetchval("select hour from hour") == datetime(2026, 3, 10, 11, 30, tzinfo=UTC)

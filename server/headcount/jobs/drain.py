@@ -161,7 +161,9 @@ class Drain:
     def _due(self) -> tuple[dict[str, list[Batch]], bool]:
         """The batches that may be taken, and whether others wait.
 
-        In the order of their time: what came in before the slowest live spool's mark, or has waited long enough.
+        In the order of their time: what came in before the slowest spool's mark, or has waited long enough. That
+        is told by the clock, for a spool whose worker is gone, and by the time we have seen it, for a clock that
+        stepped back.
         """
         # The marks first: what they vouch for is then among what is read. The other way round, a spool that was
         # looked into too early could be passed by a later event of the same visitor.
@@ -172,11 +174,12 @@ class Drain:
         }
         if not any(ahead.values()):
             return {}, False
+        mark = max(mark, self._clock.milliseconds() - round(HOLD_BACK * 1000))
         now = self._clock.monotonic()
         due: dict[str, list[Batch]] = {}
         for name, batches in ahead.items():
-            for batch in batches:
-                first_seen = self._seen.setdefault((name, batch[0]), now)
+            seen = [self._seen.setdefault((name, number), now) for number, _, _ in batches]
+            for batch, first_seen in zip(batches, seen, strict=True):
                 if batch[1] > mark and now - first_seen < HOLD_BACK:
                     break
                 due.setdefault(name, []).append(batch)
