@@ -15,6 +15,7 @@ delete from redaction where requested_at < $1;
 with gone as (
     delete from counter
     where site_id = $1 and dimension = any($2::text[]) and value like $3 and value <> ':redacted'
+        and not (dimension = 'name' and value in ('pageview', 'engagement'))
     returning *
 ), moved as (
     insert into counter
@@ -33,37 +34,42 @@ with gone as (
 )
 select count(*) as moved from gone;
 
--- name: redact_pages_of_hits
--- Replace the page of raw events.
-update hit set page = ':redacted' where site_id = $1 and page like $2 and page <> ':redacted';
+-- name: redact_hits
+-- Replace one column of raw events: $2 names it.
+update hit set
+    page = case $2::text when 'page' then ':redacted' else page end,
+    hostname = case $2 when 'hostname' then ':redacted' else hostname end,
+    name = case $2 when 'name' then ':redacted' else name end
+where site_id = $1
+    and case $2 when 'page' then page when 'hostname' then hostname when 'name' then name end like $3
+    and not ($2 = 'name' and name in ('pageview', 'engagement'));
 
 -- name: redact_props_of_hits
 -- Replace one property of raw events.
 update hit set props = jsonb_set(props, array[$2::text], '":redacted"')
 where site_id = $1 and props ->> $2 like $3;
 
--- name: redact_names_of_hits
--- Replace the name of raw events.
-update hit set name = ':redacted' where site_id = $1 and name like $2 and name not in ('pageview', 'engagement');
-
--- name: redact_entry_pages
--- Replace the entry page of raw visits.
-update visit set entry_page = ':redacted' where site_id = $1 and entry_page like $2;
-
--- name: redact_exit_pages
--- Replace the exit page of raw visits.
-update visit set exit_page = ':redacted' where site_id = $1 and exit_page like $2;
-
--- name: redact_referrers
--- Replace the referrer of raw visits.
-update visit set referrer = ':redacted' where site_id = $1 and referrer like $2;
-
--- name: redact_campaign_tags
--- Replace campaign tags of raw visits: the one named.
+-- name: redact_visits
+-- Replace one column of raw visits: $2 names it.
 update visit set
-    utm_source = case when $2 = 'utm_source' and utm_source like $3 then ':redacted' else utm_source end,
-    utm_medium = case when $2 = 'utm_medium' and utm_medium like $3 then ':redacted' else utm_medium end,
-    utm_campaign = case when $2 = 'utm_campaign' and utm_campaign like $3 then ':redacted' else utm_campaign end,
-    utm_content = case when $2 = 'utm_content' and utm_content like $3 then ':redacted' else utm_content end,
-    utm_term = case when $2 = 'utm_term' and utm_term like $3 then ':redacted' else utm_term end
-where site_id = $1;
+    entry_page = case $2::text when 'entry_page' then ':redacted' else entry_page end,
+    exit_page = case $2 when 'exit_page' then ':redacted' else exit_page end,
+    source = case $2 when 'source' then ':redacted' else source end,
+    referrer = case $2 when 'referrer' then ':redacted' else referrer end,
+    utm_source = case $2 when 'utm_source' then ':redacted' else utm_source end,
+    utm_medium = case $2 when 'utm_medium' then ':redacted' else utm_medium end,
+    utm_campaign = case $2 when 'utm_campaign' then ':redacted' else utm_campaign end,
+    utm_content = case $2 when 'utm_content' then ':redacted' else utm_content end,
+    utm_term = case $2 when 'utm_term' then ':redacted' else utm_term end
+where site_id = $1
+    and case $2
+        when 'entry_page' then entry_page
+        when 'exit_page' then exit_page
+        when 'source' then source
+        when 'referrer' then referrer
+        when 'utm_source' then utm_source
+        when 'utm_medium' then utm_medium
+        when 'utm_campaign' then utm_campaign
+        when 'utm_content' then utm_content
+        when 'utm_term' then utm_term
+    end like $3;

@@ -34,15 +34,10 @@ class Redactions:
             moved = await database.fetch(connection, "redact_counts", site, redaction.dimensions, like)
             if redaction.prop is not None:
                 await database.change(connection, "redact_props_of_hits", site, redaction.prop, like)
-            elif redaction.dimension == "page":
-                for name in ("redact_pages_of_hits", "redact_entry_pages", "redact_exit_pages"):
-                    await database.change(connection, name, site, like)
-            elif redaction.dimension == "name":
-                await database.change(connection, "redact_names_of_hits", site, like)
-            elif redaction.dimension == "referrer":
-                await database.change(connection, "redact_referrers", site, like)
             else:
-                await database.change(connection, "redact_campaign_tags", site, redaction.dimension, like)
+                for dimension in redaction.dimensions:
+                    await database.change(connection, "redact_hits", site, dimension, like)
+                    await database.change(connection, "redact_visits", site, dimension, like)
         return int(moved[0]["moved"])
 
     async def waiting(self) -> dict[int, Redaction]:
