@@ -118,3 +118,8 @@ async def test_realtime_without_a_site_is_refused(client: Client) -> None:
     response = await client.get("/api/v2/realtime")
     assert response.status == 400
     assert list((await response.json())["errors"]) == ["site_id"]
+
+
+async def test_without_a_token_nothing_is_said_about_the_question(client: Client) -> None:
+    response = await client.post("/api/v2/query", data="{", headers={"Authorization": "Bearer wrong"})
+    assert (response.status, list((await response.json())["errors"])) == (401, ["authorization"])

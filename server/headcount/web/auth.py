@@ -37,9 +37,8 @@ def require(request: web.Request, scope: Scope) -> Token:
     return token
 
 
-async def site_for(request: web.Request, site_id: str, scope: Scope) -> Site:
+def site_for(request: web.Request, token: Token, site_id: str) -> Site:
     """The site that is asked about, if the token may. Raises NotAllowed and NotFound."""
-    token = require(request, scope)
     site = request.app[keys.SETTINGS].site(site_id)
     if token.site_id is not None and (site is None or site.id != token.site_id):
         raise errors.NotAllowed("site_id", "the token is for another site")

@@ -18,16 +18,17 @@ from headcount.wire import query as wire
 
 async def query(request: web.Request) -> web.Response:
     """Figures of a site, as JSON or, by `Accept: text/csv`, as CSV."""
+    token = auth.require(request, Scope.STATS_READ)
     asked = wire.parse(await _body(request))
-    site = await auth.site_for(request, asked.site_id, Scope.STATS_READ)
+    site = auth.site_for(request, token, asked.site_id)
     answer = await request.app[keys.REPORTS].query(site, asked)
     return _csv(answer) if _wants_csv(request) else _json(answer.as_dict())
 
 
 async def realtime(request: web.Request) -> web.Response:
     """Visitors of the last five minutes, page views of the last thirty."""
-    domain = wire.site_id(request.query.get("site_id"))
-    site = await auth.site_for(request, domain, Scope.STATS_READ)
+    token = auth.require(request, Scope.STATS_READ)
+    site = auth.site_for(request, token, wire.site_id(request.query.get("site_id")))
     now = await request.app[keys.REPORTS].realtime(site)
     return _json(now.as_dict())
 
