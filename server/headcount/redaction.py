@@ -73,7 +73,7 @@ def parse(site: int, dimension: str, pattern: str) -> Redaction:
     if dimension not in DIMENSIONS and not json.clean("dimension", dimension).startswith("props:"):
         raise errors.BadInput("dimension", f"must be one of {', '.join(DIMENSIONS)} or props:NAME")
     if not json.clean("pattern", pattern).replace("*", "") or len(pattern) > MAX_PATTERN:
-        raise errors.BadInput("pattern", f"is 1 to {MAX_PATTERN} characters and more than *")
+        raise errors.BadInput("pattern", f"must have 1 to {MAX_PATTERN} characters, and others than *")
     if pattern.count("*") > 10:
         raise errors.BadInput("pattern", "has at most 10 *")
     return Redaction(site, dimension, pattern)

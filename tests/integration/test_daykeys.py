@@ -135,6 +135,13 @@ def test_the_folder_lies_on_a_ram_disk_and_belongs_to_the_data_directory(data_di
     assert stat.S_IMODE(found.stat().st_mode) == 0o700
 
 
+def test_the_keys_that_are_alive_can_be_told_without_making_anything(data_dir: Path) -> None:
+    assert daykeys.alive(data_dir / "nowhere") == daykeys.alive(data_dir) == []
+    assert list(data_dir.iterdir()) == []
+    DayKeys(daykeys.folder(data_dir)).get("Europe/Riga", DAY)
+    assert daykeys.alive(data_dir) == [("Europe/Riga", DAY)]
+
+
 def test_without_a_ram_disk_there_are_no_keys(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daykeys, "RAM_DISKS", (Path("/proc"), Path("/nowhere")))
     with pytest.raises(errors.BadConfig, match="RAM disk"):

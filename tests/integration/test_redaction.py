@@ -164,7 +164,7 @@ async def test_the_request_waits_for_the_nodes_and_goes_with_its_site(
         ("", "a", "dimension", "must be one of page, hostname, name"),
         ("props:\0", "a", "dimension", "U+0000"),
         ("page", "", "pattern", "1 to 2000 characters"),
-        ("page", "**", "pattern", "more than *"),
+        ("page", "**", "pattern", "others than *"),
         ("page", "a" * 2001, "pattern", "1 to 2000 characters"),
         ("page", "a\0", "pattern", "U+0000"),
         ("page", "\udcff", "pattern", "lone surrogate"),

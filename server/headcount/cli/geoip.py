@@ -32,7 +32,7 @@ def show(config: Config, as_json: bool) -> None:
 @session.json_option
 @click.pass_obj
 def use(config: Config, file: Path, as_json: bool) -> None:
-    """Check FILE and use a copy of it; a running server takes it within ten seconds."""
+    """Check FILE and use a copy of it. A running server takes it within ten seconds."""
     if config.geoip_file:
         raise click.ClickException("HEADCOUNT_GEOIP_FILE names the file: replace that one, or unset it")
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -10,25 +10,35 @@ import click
 from headcount import __version__, config, errors, logs
 from headcount.cli import doctor, geoip, privacy, serve, site, stats, token
 
+HELP = {"-h", "--help"}
+
 
 class Group(click.Group):
     """Reads the settings for every command; prints our own errors without a traceback."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            context.obj = config.load()
-            logs.configure(context.obj.log_level)
+            if not HELP.intersection(context.args):  # help is given whatever the settings are
+                context.obj = config.load()
+                logs.configure(context.obj.log_level)
             return super().invoke(context)
         except errors.BadInput as error:
             raise click.ClickException(f"{error.field}: {error.message}") from None
+        except errors.DatabaseDown as error:
+            raise click.ClickException(f"{error.message} ({_told(error.__cause__)})") from None
         except errors.HeadcountError as error:
             raise click.ClickException(error.message) from None
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": sorted(HELP)})
 @click.version_option(__version__, prog_name="headcount")
 def main() -> None:
     """Headcount counts visits, and keeps nothing about the visitors."""
+
+
+def _told(cause: BaseException | None) -> str:
+    """Why Postgres does not answer: the operator has to know, and it says nothing of visitors."""
+    return f"{type(cause).__name__}: {cause}" if cause is not None else "no reason given"
 
 
 for command in (

@@ -27,7 +27,7 @@ def privacy() -> None:
 @privacy.command()
 @session.json_option
 def show(as_json: bool) -> None:
-    """Print the inventory: each stored field with its purpose and how long it is kept."""
+    """Print what is stored, why and how long."""
     if as_json:
         session.print_json([entry.as_dict() for entry in inventory.ENTRIES])
         return
@@ -47,7 +47,7 @@ def show(as_json: bool) -> None:
 @session.json_option
 @click.pass_obj
 def status(config: Config, as_json: bool) -> None:
-    """Print how old the oldest raw rows are, what was purged lately, and which day keys are alive."""
+    """Print what was purged and what is still there. Raw rows by site, purges, gaps, and day keys."""
 
     async def work() -> dict[str, Any]:
         async with session.open_database(config) as database:
@@ -96,7 +96,10 @@ def redact(config: Config, domain: str, path: str | None, dimension: str | None,
             return await Redactions(database, Clock()).request(asked)
 
     moved = session.run(work())
-    click.echo(f"{moved} daily counts were moved to {REDACTED}, and raw rows likewise.")
+    if moved:
+        click.echo(f"{moved} daily counts were moved to {REDACTED}, and raw rows likewise.")
+    else:
+        click.echo("No stored count matches.")
     click.echo(
         "What the server still holds in memory and on its way follows within seconds, or when it starts."
     )

@@ -20,8 +20,8 @@ def site() -> None:
 
 
 def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that `add` and `set` share. A list is given by repeating the option; '' empties it."""
-    for option in (
+    """The options that `add` and `set` share."""
+    options = (
         click.option("--timezone", help="IANA name, such as Europe/Riga."),
         click.option(
             "--hostnames", multiple=True, help="A hostname to accept; *.example.com for subdomains."
@@ -34,7 +34,8 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--gpc/--no-gpc", default=None, help="Honour Sec-GPC and DNT."),
         click.option("--fold-digits/--no-fold-digits", default=None, help="Long digit runs become :number."),
         session.json_option,
-    ):
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -44,7 +45,7 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 @_settings
 @click.pass_obj
 def add(config: Config, /, domain: str, as_json: bool, **given: Any) -> None:
-    """Add a site and print its tag."""
+    """Add a site and print its tag. Repeat an option that takes a list: --props plan --props size."""
 
     async def work() -> Site:
         async with session.open_sites(config) as service:
@@ -67,6 +68,9 @@ def list_sites(config: Config, as_json: bool) -> None:
     if as_json:
         session.print_json([_shown(config, one) for one in found])
         return
+    if not found:
+        click.echo("There is no site yet: headcount site add DOMAIN")
+        return
     session.print_table(
         ["domain", "time zone", "hostnames", "raw days", "GPC"],
         [
@@ -87,7 +91,10 @@ def list_sites(config: Config, as_json: bool) -> None:
 @_settings
 @click.pass_obj
 def set_site(config: Config, /, domain: str, as_json: bool, **given: Any) -> None:
-    """Change settings; a new time zone takes effect at the old one's next midnight."""
+    """Change settings. A new time zone takes effect at the old one's next midnight.
+
+    Repeat an option that takes a list: --props plan --props size. An empty one, --props '', empties the list.
+    """
     _change(config, domain, _given(given), as_json)
 
 
@@ -169,7 +176,7 @@ def _print(config: Config, site: Site, as_json: bool) -> None:
 
 def _plain(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "–"
+        return ", ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "–" if value is None else str(value)
+    return "" if value is None else str(value)

@@ -60,6 +60,8 @@ def list_tokens(config: Config, as_json: bool) -> None:
     found = session.run(work())
     if as_json:
         session.print_json(found)
+    elif not found:
+        click.echo("There is no token yet: headcount token create --site DOMAIN")
     else:
         session.print_table(
             ["id", "site", "scopes"],
@@ -71,7 +73,7 @@ def list_tokens(config: Config, as_json: bool) -> None:
 @click.argument("id", type=int)
 @click.pass_obj
 def revoke(config: Config, id: int) -> None:
-    """Revoke a token, at once."""
+    """Revoke a token, at once. Its ID stands in `headcount token list`."""
 
     async def work() -> None:
         async with session.open_sites(config) as service:

@@ -133,7 +133,7 @@ class Sites:
     async def add_token(self, domain: str | None, scopes: tuple[Scope, ...]) -> tuple[str, Token]:
         """A new token, for one site or for all: its text, which is never shown again, and what is kept."""
         if not scopes:
-            raise errors.BadInput("scopes", f"has at least one of {', '.join(Scope)}")
+            raise errors.BadInput("scopes", f"must name at least one of {', '.join(Scope)}")
         if Scope.SITES_WRITE in scopes and domain is not None:
             raise errors.BadInput("scopes", "sites:write is for all sites: leave the site out")
         try:

@@ -40,6 +40,8 @@ def folder(data_dir: Path) -> Path:
 
 def alive(data_dir: Path) -> list[tuple[str, date]]:
     """The zone and day of each key that exists now, whoever runs the server; nothing is made."""
+    if not (data_dir / "id").exists():
+        return []  # no server has ever run here
     folders = [base / _name(data_dir) for base in RAM_DISKS]
     return sorted({key for folder in folders if folder.is_dir() for key in DayKeys(folder).alive()})
 

@@ -92,7 +92,8 @@ def open_checked(path: Path) -> tuple[maxminddb.Reader, Facts]:
         facts = reader.metadata()
         known = [_country(reader.get(probe)) for probe in PROBES if ":" not in probe or facts.ip_version == 6]
     except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-        raise errors.BadInput("geoip_file", f"{path} is no usable file: {type(error).__name__}") from None
+        why = f"{path} is no country file that can be read ({type(error).__name__})"
+        raise errors.BadInput("geoip_file", why) from None
     if not any(known):
         raise errors.BadInput("geoip_file", f"{path} knows no country of well-known addresses")
     built = datetime.fromtimestamp(facts.build_epoch, UTC)
