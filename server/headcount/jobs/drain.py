@@ -168,13 +168,13 @@ class Drain:
         # The marks first: what they vouch for is then among what is read. The other way round, a spool that was
         # looked into too early could be passed by a later event of the same visitor.
         mark = min((reader.received for reader in self._readers.values()), default=0)
+        mark = max(mark, self._clock.milliseconds() - round(HOLD_BACK * 1000))
         ahead = {
             name: reader.read(self._positions.get(name, 0), MAX_BATCHES)
             for name, reader in self._readers.items()
         }
         if not any(ahead.values()):
             return {}, False
-        mark = max(mark, self._clock.milliseconds() - round(HOLD_BACK * 1000))
         now = self._clock.monotonic()
         due: dict[str, list[Batch]] = {}
         for name, batches in ahead.items():
