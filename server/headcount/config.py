@@ -48,6 +48,8 @@ def _networks(value: str) -> tuple[Network, ...]:
 def _header(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
         raise ValueError("must be one header name, such as X-Forwarded-For")
+    if value.lower() == "forwarded":
+        raise ValueError("the form of Forwarded (RFC 7239) is not read: have the proxy set X-Forwarded-For")
     return value
 
 
@@ -172,9 +174,18 @@ def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> C
     faults += [
         f"{name}: there is no such setting" for name in sorted(ours - known_variables - {PREFIX + "CONFIG"})
     ]
+    faults += [] if faults else _bad_pairs(values)
     if faults:
         raise errors.BadConfig("\n".join(faults))
     return Config(**values)
+
+
+def _bad_pairs(values: Mapping[str, Any]) -> list[str]:
+    if values["address_header"] != "X-Forwarded-For" and not values["trusted_proxies"]:
+        return [
+            "HEADCOUNT_ADDRESS_HEADER: is believed from HEADCOUNT_TRUSTED_PROXIES alone, and there are none"
+        ]
+    return []
 
 
 def _from_environment(environ: Mapping[str, str], variable: str) -> str | None:

@@ -44,7 +44,7 @@ def test_nothing_has_to_be_set(tmp_path: Path) -> None:
         ("TRUSTED_PROXIES", "10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
         ("TRUSTED_PROXIES", "192.0.2.7/24", (ip_network("192.0.2.0/24"),)),
         ("TRUSTED_PROXIES", "", ()),
-        ("ADDRESS_HEADER", "CF-Connecting-IP", "CF-Connecting-IP"),
+        ("ADDRESS_HEADER", "X-Forwarded-For", "X-Forwarded-For"),
         ("RATE_LIMIT", "0", 0.0),
         ("RATE_LIMIT", "0.5", 0.5),
         ("RETENTION_DAYS", "1", 1),
@@ -68,6 +68,8 @@ def test_a_setting_is_read_from_the_environment(name: str, text: str, expected: 
         ("LISTEN", "localhost:65536", "must be host:port"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,proxy.example", "'proxy.example' does not appear to be"),
         ("ADDRESS_HEADER", "X-Real-IP, X-Forwarded-For", "must be one header name"),
+        ("ADDRESS_HEADER", "Forwarded", "is not read"),
+        ("ADDRESS_HEADER", "X-Real-IP", "from HEADCOUNT_TRUSTED_PROXIES alone, and there are none"),
         ("RETENTION_DAYS", "31", "must be from 1 to 30"),
         ("RETENTION_DAYS", "0", "must be from 1 to 30"),
         ("RETENTION_DAYS", "many", "must be a number from 1 to 30"),
@@ -89,6 +91,10 @@ def test_a_fault_names_the_variable_and_what_is_wanted(name: str, text: str, say
     assert says in line
     assert name.removesuffix("_FILE") in line or text in line
     assert "hunter2" not in line
+
+
+def test_another_header_needs_proxies_that_are_believed() -> None:
+    assert load(ADDRESS_HEADER="X-Real-IP", TRUSTED_PROXIES="::1").address_header == "X-Real-IP"
 
 
 def test_all_faults_are_told_together() -> None:
