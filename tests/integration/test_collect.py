@@ -7,11 +7,15 @@ import gzip
 import io
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import ClientResponse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import make
 from headcount.model import NO_SITE, VISIT_DIMENSIONS, Dropped, Scope
@@ -151,6 +155,22 @@ async def test_a_page_counts_for_its_site(worker: Worker, url: str, domain: str,
     assert [hit.site for hit in worker.hits()] == [site]
 
 
+@pytest.mark.parametrize(("turn", "zone"), [(-1, "Pacific/Kiritimati"), (1, "Pacific/Pago_Pago")])
+async def test_the_day_is_that_of_the_time_zone_that_holds(tmp_path: Path, turn: int, zone: str) -> None:
+    moment = datetime.now(UTC) + timedelta(hours=turn)
+    zones: dict[str, Any] = {
+        "timezone": "Pacific/Pago_Pago",
+        "next_timezone": "Pacific/Kiritimati",
+        "timezone_from": moment,
+    }
+    async with make.worker(tmp_path, sites=[make.site(**zones)]) as worker:
+        await post(worker, PAGEVIEW)
+        (hit,) = worker.hits()
+    local = datetime.fromtimestamp(hit.at / 1000, ZoneInfo(zone))
+    assert (hit.zone, hit.day) == (zone, local.date())
+    assert datetime.fromtimestamp(hit.hour, ZoneInfo(zone)).hour == local.hour
+
+
 @pytest.mark.parametrize(
     ("url", "domain"),
     [
@@ -211,6 +231,25 @@ async def test_what_is_refused_says_why_and_leaves_nothing_but_its_count(
     assert (response.status, named, says in text) == (status, field, True), text
     assert worker.spooled() == []
     assert await worker.dropped() == {reason: 1}
+
+
+async def test_whatever_is_sent_is_answered_and_never_our_fault(worker: Worker) -> None:
+    names = st.sampled_from(["n", "u", "d", "r", "p", "$", "i", "h", "w", "sd", "e", "ip", "user_agent"])
+    values = st.sampled_from(["pageview", "https://example.com/a", "example.com"]) | st.text() | st.integers()
+    bodies: list[bytes] = []
+
+    @settings(max_examples=100)
+    @given(
+        st.dictionaries(names, values).map(lambda fields: json.dumps({**PAGEVIEW, **fields}).encode())
+        | st.binary()
+    )
+    def collect(body: bytes) -> None:
+        bodies.append(body)
+
+    collect()
+    for body in bodies:
+        response = await post(worker, body, Authorization="Bearer writes")
+        assert response.status in (202, 400, 413), body
 
 
 @pytest.mark.parametrize(("bad", "field"), [({"n": "x"}, "url"), ({**PAGEVIEW, "d": "no.example"}, "domain")])
@@ -355,6 +394,11 @@ async def test_the_pixel_says_what_is_wrong(worker: Worker, query: str, field: s
     response = await worker.client.get("/h.gif" + query)
     assert (response.status, list((await errors_of(response))["errors"])) == (400, [field])
     assert worker.hits() == []
+
+
+async def test_asking_for_the_pixel_s_headers_counts_nothing(worker: Worker) -> None:
+    assert (await worker.client.head("/h.gif?u=https://example.com/")).status == 405
+    assert worker.spooled() == []
 
 
 async def test_a_bot_gets_its_pixel(worker: Worker) -> None:

@@ -13,7 +13,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/", pages.welcome),
         web.get("/h.js", pages.newest_script),
         web.get("/h.{hash:[0-9a-f]+}.js", pages.pinned_script),
-        web.get("/h.gif", collect.pixel),
+        web.get("/h.gif", collect.pixel, allow_head=False),
         web.post("/api/event", collect.event),
         web.options("/api/event", collect.preflight),
         web.post("/api/v2/query", stats.query),
