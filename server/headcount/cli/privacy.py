@@ -83,8 +83,11 @@ def status(config: Config, as_json: bool) -> None:
 @click.option("--path", help="Pages to replace; * stands for any text.")
 @click.option("--dimension", help=f"Instead of --path: {', '.join(redaction.DIMENSIONS)} or props:NAME.")
 @click.option("--value", help="With --dimension: values to replace; * stands for any text.")
+@session.json_option
 @click.pass_obj
-def redact(config: Config, domain: str, path: str | None, dimension: str | None, value: str | None) -> None:
+def redact(
+    config: Config, domain: str, path: str | None, dimension: str | None, value: str | None, as_json: bool
+) -> None:
     """Replace values already stored by ":redacted". This cannot be undone."""
     if (path is None) == (dimension is None) or (dimension is None) != (value is None):
         raise click.UsageError("give --path PATTERN, or --dimension NAME and --value PATTERN")
@@ -96,10 +99,10 @@ def redact(config: Config, domain: str, path: str | None, dimension: str | None,
             return await Redactions(database, Clock()).request(asked)
 
     moved = session.run(work())
-    if moved:
-        click.echo(f"{moved} daily counts were moved to {REDACTED}, and raw rows likewise.")
-    else:
-        click.echo("No stored count matches.")
-    click.echo(
-        "What the server still holds in memory and on its way follows within seconds, or when it starts."
+    done = (
+        f"{moved} daily counts were moved to {REDACTED}, and raw rows likewise."
+        if moved
+        else "No stored count matches."
     )
+    rest = "What the server still holds in memory and on its way follows within seconds, or when it starts."
+    session.tell(as_json, f"{done}\n{rest}", site=domain, counts_moved=moved)

@@ -46,6 +46,14 @@ def print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
+def tell(as_json: bool, sentence: str, **facts: object) -> None:
+    """What a command has done: a sentence, or the facts as JSON."""
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(sentence)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A plain table; nothing in a cell is taken for markup."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(columns))

@@ -111,8 +111,9 @@ def rename(config: Config, domain: str, new_domain: str, as_json: bool) -> None:
 @site.command()
 @click.argument("domain")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@session.json_option
 @click.pass_obj
-def reset(config: Config, domain: str, yes: bool) -> None:
+def reset(config: Config, domain: str, yes: bool, as_json: bool) -> None:
     """Forget everything that was counted; settings and tokens stay."""
     if not yes:
         click.confirm(f"Delete everything that was counted for {domain}?", abort=True)
@@ -122,14 +123,15 @@ def reset(config: Config, domain: str, yes: bool) -> None:
             await service.reset(domain)
 
     session.run(work())
-    click.echo(f"{domain} starts again from zero.")
+    session.tell(as_json, f"{domain} starts again from zero.", domain=domain, reset=True)
 
 
 @site.command()
 @click.argument("domain")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@session.json_option
 @click.pass_obj
-def delete(config: Config, domain: str, yes: bool) -> None:
+def delete(config: Config, domain: str, yes: bool, as_json: bool) -> None:
     """Remove a site and every row of it."""
     if not yes:
         click.confirm(f"Delete {domain} and everything that was counted for it?", abort=True)
@@ -139,7 +141,7 @@ def delete(config: Config, domain: str, yes: bool) -> None:
             await service.delete(domain)
 
     session.run(work())
-    click.echo(f"{domain} is gone.")
+    session.tell(as_json, f"{domain} is gone.", domain=domain, deleted=True)
 
 
 def _change(config: Config, domain: str, given: dict[str, Any], as_json: bool) -> None:

@@ -71,8 +71,9 @@ def list_tokens(config: Config, as_json: bool) -> None:
 
 @token.command()
 @click.argument("id", type=int)
+@session.json_option
 @click.pass_obj
-def revoke(config: Config, id: int) -> None:
+def revoke(config: Config, id: int, as_json: bool) -> None:
     """Revoke a token, at once. Its ID stands in `headcount token list`."""
 
     async def work() -> None:
@@ -80,4 +81,4 @@ def revoke(config: Config, id: int) -> None:
             await service.delete_token(id)
 
     session.run(work())
-    click.echo("It is revoked.")
+    session.tell(as_json, "It is revoked.", id=str(id), revoked=True)

@@ -16,6 +16,12 @@ from headcount import errors
 log = logging.getLogger(__name__)
 
 
+AFTER_FAILURE = 1.0
+"""Seconds that a job waits at least when it has failed."""
+PATIENCE = 5
+"""Failures in a row after which it is said that a job waits: a Postgres that is just starting is no news."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A purpose, a period in seconds, and what to do. True from it: go on at once, there is more."""
@@ -33,22 +39,23 @@ async def run(jobs: Sequence[Job]) -> None:
 
 
 async def _repeat(job: Job) -> None:
-    failing = False
+    failures = 0
     while True:
         more = False
         try:
             more = bool(await job.work())
-            if failing:
+            if failures >= PATIENCE:
                 log.info("works again: %s", job.purpose)
-            failing = False
+            failures = 0
         except errors.HeadcountError as error:
-            if not failing:
+            failures += 1
+            if failures == PATIENCE:
                 log.warning("waits: %s: %s", job.purpose, error.message)
-            failing = True
         except Exception as error:
+            failures += 1
             # In full the first time, then short: a job of a few milliseconds would fill the disk.
-            log.error("failed: %s: %s", job.purpose, type(error).__name__, exc_info=not failing)
-            failing = True
+            log.error("failed: %s: %s", job.purpose, type(error).__name__, exc_info=failures == 1)
         if not more:
             # Jitter, so that jobs of one period do not meet.
-            await asyncio.sleep((max(job.period, 1.0) if failing else job.period) * random.uniform(0.9, 1.1))  # noqa: S311
+            period = max(job.period, AFTER_FAILURE) if failures else job.period
+            await asyncio.sleep(period * random.uniform(0.9, 1.1))  # noqa: S311

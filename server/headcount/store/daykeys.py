@@ -11,6 +11,7 @@ import secrets
 import stat
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfoNotFoundError
 
 from headcount import errors, localtime
 from headcount.store import files
@@ -70,11 +71,7 @@ class DayKeys:
 
     def destroy_ended(self, now: datetime) -> list[tuple[str, date]]:
         """Destroy the keys of the days that ended five minutes ago or earlier; which these were."""
-        ended = [
-            (zone, day)
-            for zone, day in {*self.alive(), *self._keys}
-            if now >= localtime.day_end(zone, day) + GRACE
-        ]
+        ended = [(zone, day) for zone, day in {*self.alive(), *self._keys} if now >= _end(zone, day) + GRACE]
         for zone, day in ended:
             self._keys.pop((zone, day), None)
             _destroy(self._path(zone, day))
@@ -110,6 +107,13 @@ def _in_memory(folder: Path) -> bool:
         (left.split()[2], right.split()[0]) for left, _, right in (line.partition(" - ") for line in lines)
     ]
     return (name, "tmpfs") in mounts or (name, "ramfs") in mounts
+
+
+def _end(zone: str, day: date) -> datetime:
+    try:
+        return localtime.day_end(zone, day)
+    except (ValueError, ZoneInfoNotFoundError):  # a zone that an update of the time zones has removed
+        return localtime.day_end("Etc/GMT+12", day)
 
 
 def _named(name: str) -> tuple[str, date]:
