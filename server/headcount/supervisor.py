@@ -84,7 +84,13 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             began = loop.time()
-            child = await self._start(role)
+            try:
+                child = await self._start(role)
+            except OSError as error:  # no memory, no processes: for now
+                log.error("a %s process cannot be started: %s", role, error.strerror)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LAST_DELAY)
+                continue
             code = await _end_of(child, stop)
             if stop.is_set():
                 return

@@ -214,12 +214,10 @@ class Tally:
             for visit in [visit for visit in ledger.visits.values() if visits.ended(visit, now)]:
                 ledger.close(visit)
 
-    def forget(self, gone: Callable[[LedgerKey], bool]) -> list[LedgerKey]:
-        """Destroy the ledgers that `gone` names; which these were."""
-        keys = [key for key in self.ledgers if gone(key)]
+    def forget(self, keys: Iterable[LedgerKey]) -> None:
+        """Destroy these ledgers."""
         for key in keys:
             del self.ledgers[key]
-        return keys
 
     def _hit(self, hit: Hit, flush: Flush) -> Ignored | None:
         ledger = self.ledgers.get((hit.site, hit.zone, hit.day))

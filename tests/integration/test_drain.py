@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import make_hits as make
 from a_node import Node, a_node
-from headcount import errors, localtime
+from headcount import errors, localtime, redaction, tally
 from headcount.store import spool
 from headcount.store.state import State
 
@@ -152,6 +153,111 @@ async def test_spools_of_workers_that_are_gone_hold_nothing_back(node: Node, db:
     node.clock.time[0] += timedelta(minutes=1)
     await node.engine.take()
     assert node.engine.caught_up
+
+
+async def test_two_ledgers_of_one_day_add_up_in_one_flush(node: Node, db: Any) -> None:
+    await node.receive([make.hit(0), make.hit(1, zone="America/New_York")])
+    await node.all()
+    assert await pageviews(db) == 2
+
+
+async def test_two_values_that_get_one_name_add_up_in_one_flush(node: Node, db: Any) -> None:
+    await node.receive([make.hit(n, token=n, page=f"/user/{n}") for n in range(3)])
+    await node.take()
+    request = redaction.parse(make.SITE, "page", "/user/*")
+
+    def replace(target: tally.Tally, state: State) -> None:
+        redaction.in_tally(target, request)
+        state.rewrite(target, make.SITE, lambda flush: redaction.in_flush(flush, request))
+
+    await node.engine.exclusively(replace)
+    await node.all()
+    assert await pageviews(db, "page", ":redacted") == 3
+
+
+async def test_a_damaged_spool_does_not_stop_the_others(node: Node, db: Any) -> None:
+    await node.receive([make.hit()])
+    (node.folder / "spool" / "0bad.db").write_bytes(b"no database at all" * 1000)
+    await node.all()
+    assert await pageviews(db) == 1
+
+
+async def test_a_state_file_that_is_an_older_copy_throws_nothing_away(node: Node, db: Any) -> None:
+    await node.receive([make.hit(0)])
+    await node.all()
+    await db.execute("update drain set applied = 9")
+    await node.receive([make.hit(5, token=5)])
+    await node.all()
+    assert await pageviews(db) == 2
+
+
+async def test_a_backlog_is_not_overtaken_by_another_spool(
+    node: Node, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "MAX_BATCHES", 2)
+    folder = node.folder / "spool"
+    async with (
+        spool.Spool(folder, 1 << 30, node.clock.milliseconds) as long,
+        spool.Spool(folder, 1 << 30, node.clock.milliseconds) as short,
+    ):
+        for second in range(-9000, -8990):
+            await long.append([make.hit(second, page="/early")])
+        await short.append([make.hit(-60, page="/late")])
+        await node.all()
+    rows = await db.fetch("select entry_page, exit_page from visit order by minute")
+    assert [tuple(row) for row in rows] == [("/early", "/early"), ("/late", "/late")]
+
+
+async def test_a_spool_that_is_out_of_sight_for_a_while_counts_once(node: Node, db: Any) -> None:
+    await node.receive([make.hit(0)])
+    await node.all()
+    hidden = (node.folder / "spool").rename(node.folder / "elsewhere")
+    node.reopen()
+    (node.folder / "spool").mkdir()
+    await node.take()
+    (node.folder / "spool").rmdir()
+    hidden.rename(node.folder / "spool")
+    await node.all()
+    assert await pageviews(db) == 1
+
+
+async def test_a_state_file_that_is_busy_once_is_used_again(node: Node, db: Any) -> None:
+    node.state._db.execute("pragma busy_timeout = 0")
+    await node.receive([make.hit()])
+    other = sqlite3.connect(node.folder / "state.db", isolation_level=None)
+    other.execute("begin immediate")
+    with pytest.raises(sqlite3.OperationalError):
+        await node.engine.take()
+    other.execute("rollback")
+    other.close()
+    await node.all()
+    assert await pageviews(db) == 1
+
+
+async def test_days_that_could_not_be_destroyed_are_destroyed_later(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.receive([make.hit()])
+    await node.all()
+    node.clock.time[0] = localtime.day_end("Etc/UTC", make.today()) + timedelta(minutes=6)
+    with monkeypatch.context() as patched:
+        patched.setattr(State, "_delete", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await node.engine.close_days()
+    await node.engine.close_days()
+    node.reopen()
+    assert node.engine._tally.ledgers == {}
+
+
+async def test_a_hole_in_the_outbox_is_a_gap_and_no_loop(node: Node, db: Any) -> None:
+    for n in range(5):
+        await node.receive([make.hit(n, token=n)])
+        await node.all()
+    node.state._db.execute("delete from outbox where number in (2, 3)")
+    await db.execute("truncate hit, visit, counter, hour; update drain set applied = 1")
+    await node.receive([make.hit(9, token=9)])
+    await node.all()
+    assert tuple(await db.fetchrow("select first_missing, last_missing from gap")) == (2, 3)
 
 
 async def test_late_flushes_of_a_deleted_site_are_dropped(node: Node, db: Any) -> None:

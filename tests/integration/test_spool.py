@@ -141,3 +141,50 @@ async def test_a_cancelled_request_takes_no_other_with_it(tmp_path: Path) -> Non
         gone.cancel()
         await mine.append([make.hit(2)])
         assert make.hit(2) in held(tmp_path)
+
+
+async def test_a_worker_starts_beside_a_damaged_spool(tmp_path: Path) -> None:
+    (tmp_path / "0bad.db").write_bytes(b"no database at all" * 1000)
+    async with spool.Spool(tmp_path, BIG, make.ms) as mine:
+        await mine.append([make.hit()])
+    assert len(list(tmp_path.glob("*.db"))) == 2
+
+
+async def test_whatever_fails_in_a_commit_is_an_answer_and_the_next_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with spool.Spool(tmp_path, BIG, make.ms) as mine:
+        with monkeypatch.context() as patched:
+            patched.setattr(spool.Spool, "_size", lambda _: 1 / 0)
+            with pytest.raises(errors.SpoolFull):
+                await mine.append([make.hit()])
+        await mine.append([make.hit()])
+
+
+async def test_one_step_takes_a_bounded_part_of_a_backlog(tmp_path: Path) -> None:
+    async with spool.Spool(tmp_path, BIG, make.ms) as mine:
+        for _ in range(4):
+            await mine.append([make.hit(page="/" + "x" * 1900)] * 500)
+        found = reader(tmp_path)
+        batches, more = found.ahead(0)
+        assert (len(batches), more) == (2, True)
+        found.close()
+
+
+async def test_a_spool_is_locked_until_its_last_file_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with spool.Spool(tmp_path, BIG, make.ms) as mine:
+        await mine.append([make.hit()])
+    found, seen = reader(tmp_path), []
+    unlink = Path.unlink
+
+    def look(path: Path, missing_ok: bool = False) -> None:
+        other = spool.Marks(next(tmp_path.glob("*.lock")))
+        seen.append(other.lock())
+        other.close()
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", look)
+    assert found.remove_if_orphaned(position=1)
+    assert not any(seen)

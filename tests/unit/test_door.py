@@ -199,3 +199,8 @@ def test_the_cache_of_agents_is_bounded() -> None:
 
 def test_header_bytes_that_are_no_text_pass() -> None:
     assert isinstance(passed(whose=client(agent=CHROME + "\udcff")), Hit | Dropped)
+
+
+def test_a_property_that_scrubbing_makes_longer_still_fits_an_index() -> None:
+    found = hit(event(name="Outbound Link: Click", props={"url": "::1," * 500}))
+    assert len(found.props[0][1].encode()) <= 2000

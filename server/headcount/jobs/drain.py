@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 
 HOLD_BACK = 0.5
 """Seconds that a batch waits at most for a spool that is behind."""
-MAX_BATCHES = 200
-"""Batches that one step takes from a spool."""
 MAX_FLUSHES = 20
 """Flushes that are read from the outbox at once."""
 EXPIRE_EVERY = 10_000
@@ -65,6 +64,8 @@ class Drain:
         self._positions = state.positions()
         state.load(self._tally)
         self._readers: dict[str, spool.SpoolReader] = {}
+        self._damaged: set[str] = set()
+        self._stale = False
         self._seen: dict[tuple[str, int], float] = {}
         self._expired = 0
         self._caught_up = False
@@ -86,13 +87,17 @@ class Drain:
             if applied is Applied.BEHIND:
                 await self._go_back(number)
                 return True
+            if applied is Applied.AHEAD:
+                log.error("the state file is an older copy than the database: what it holds may count again")
+                await _finish(self._state.start_anew)
+                return True
             await _finish(self._state.mark_applied, number, self._clock.milliseconds())
         return len(waiting) == MAX_FLUSHES
 
     async def close_days(self) -> None:
         """Destroy the ledgers of days that ended five minutes ago, once everything of them was taken."""
         async with self._alone:
-            if self._settings.loaded:
+            if self._settings.loaded and not self._stale:
                 await _finish(self._close_days)
 
     async def forget_sent(self) -> None:
@@ -110,9 +115,9 @@ class Drain:
         """Let `work` change the open ledgers and the state while nothing else does."""
         async with self._alone:
             try:
-                await _finish(work, self._tally, self._state)
+                await _finish(self._with_fresh_memory, work)
             except BaseException:
-                self._reload()
+                self._stale = True
                 raise
 
     @property
@@ -125,7 +130,12 @@ class Drain:
             reader.close()
         self._state.close()
 
+    def _with_fresh_memory(self, work: Callable[[tally.Tally, State], None]) -> None:
+        self._reload_if_stale()
+        work(self._tally, self._state)
+
     def _step(self) -> bool:
+        self._reload_if_stale()
         now = self._clock.milliseconds()
         if self._state.outbox_bytes() > self._outbox_limit:
             return False  # the spools fill up, and their bound tells the clients
@@ -141,7 +151,7 @@ class Drain:
             if positions or self._state.changed(self._tally):
                 self._state.save(self._tally, positions, flush if _holds_something(flush) else None)
         except BaseException:
-            self._reload()
+            self._stale = True
             raise
         self._positions.update(positions)
         for name, number in positions.items():
@@ -150,13 +160,40 @@ class Drain:
             key: then for key, then in self._seen.items() if key[1] > self._positions.get(key[0], 0)
         }
         self._caught_up = not waiting
-        return any(len(batches) == MAX_BATCHES for batches in taken.values())
+        return waiting and bool(positions)
 
     def _open_new(self) -> None:
         for path in self._folder.glob("*.db"):
-            if path.stem not in self._readers:
-                reader = self._readers[path.stem] = spool.SpoolReader(path)
-                reader.drained(self._positions.get(path.stem, 0))
+            name = path.stem
+            if name in self._readers or name in self._damaged:
+                continue
+            try:
+                reader = self._readers[name] = spool.SpoolReader(path)
+                reader.drained(self._positions.get(name, 0))
+            except sqlite3.OperationalError:
+                continue  # busy, or just being made: next time
+            except sqlite3.DatabaseError:
+                self._set_aside(name)
+
+    def _set_aside(self, name: str) -> None:
+        """Go on without a spool that cannot be read, and say so: the others must not wait for it."""
+        log.error("the spool %s is damaged and is left as it is; the others go on", name)
+        self._damaged.add(name)
+        reader = self._readers.pop(name, None)
+        if reader is not None:
+            reader.close()
+
+    def _ahead(self) -> dict[str, tuple[list[Batch], bool]]:
+        """What each spool holds after its position, as much as a step may take, and whether there is more."""
+        found = {}
+        for name, reader in list(self._readers.items()):
+            try:
+                found[name] = reader.ahead(self._positions.get(name, 0))
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                self._set_aside(name)
+        return found
 
     def _due(self) -> tuple[dict[str, list[Batch]], bool]:
         """The batches that may be taken, and whether others wait.
@@ -169,37 +206,33 @@ class Drain:
         # looked into too early could be passed by a later event of the same visitor.
         mark = min((reader.received for reader in self._readers.values()), default=0)
         mark = max(mark, self._clock.milliseconds() - round(HOLD_BACK * 1000))
-        ahead = {
-            name: reader.read(self._positions.get(name, 0), MAX_BATCHES)
-            for name, reader in self._readers.items()
-        }
-        if not any(ahead.values()):
-            return {}, False
+        ahead = self._ahead()
+        # A spool with a backlog is not overtaken by one without: a step ends where the first of them was cut.
+        horizon = min((batches[-1][1] for batches, more in ahead.values() if more), default=None)
         now = self._clock.monotonic()
         due: dict[str, list[Batch]] = {}
-        for name, batches in ahead.items():
+        for name, (batches, _) in ahead.items():
             seen = [self._seen.setdefault((name, number), now) for number, _, _ in batches]
             for batch, first_seen in zip(batches, seen, strict=True):
-                if batch[1] > mark and now - first_seen < HOLD_BACK:
+                late = batch[1] > mark and now - first_seen < HOLD_BACK
+                if late or (horizon is not None and batch[1] > horizon):
                     break
                 due.setdefault(name, []).append(batch)
-        return due, sum(map(len, due.values())) < sum(map(len, ahead.values()))
+        taken = sum(map(len, due.values()))
+        return due, horizon is not None or taken < sum(len(batches) for batches, _ in ahead.values())
 
     def _remove_orphans(self) -> None:
         for name, reader in list(self._readers.items()):
             if reader.remove_if_orphaned(self._positions.get(name, 0)):
                 del self._readers[name]
-        gone = self._positions.keys() - self._readers.keys()
-        if gone:
-            self._state.forget_spools(self._readers)
-            for name in gone:
-                del self._positions[name]
+                self._state.forget_spool(name)
+                self._positions.pop(name, None)
 
     def _taken_until(self, now: int) -> int:
         """All that was received before this millisecond has been taken, however far we are behind."""
         self._open_new()
-        ahead = [reader.read(self._positions.get(name, 0), 1) for name, reader in self._readers.items()]
-        return min([now, *(last for batches in ahead for _, last, _ in batches)]) - COMMIT
+        firsts = [batches[0][1] for batches, _ in self._ahead().values() if batches]
+        return min([now, *firsts]) - COMMIT
 
     def _close_days(self) -> None:
         now = self._clock.now()
@@ -209,21 +242,24 @@ class Drain:
             end = localtime.day_end(key[1], key[2])
             return now >= end + daykeys.GRACE and taken >= end
 
-        keys = self._tally.forget(lambda key: is_over(key) or not self._settings.knows(key[0]))
+        keys = {key for key in self._tally.ledgers if is_over(key) or not self._settings.knows(key[0])}
         if keys:
-            self._state.destroy(keys)
+            self._state.destroy(keys)  # the disk first: what fails there is tried again
+            self._tally.forget(keys)
 
-    def _reload(self) -> None:
-        """What is in memory may be half done: what is on the disk is not."""
-        self._tally = tally.Tally(self._max_values, self._new_id)
-        self._state.load(self._tally)
-        self._positions = self._state.positions()
+    def _reload_if_stale(self) -> None:
+        """After a failure what is in memory may be half done: what is on the disk is not."""
+        if self._stale:
+            fresh = tally.Tally(self._max_values, self._new_id)
+            self._state.load(fresh)
+            self._positions = self._state.positions()
+            self._tally, self._stale = fresh, False
 
     async def _go_back(self, number: int) -> None:
         """The database lacks flushes before this one: send them again if they are here, else report the gap."""
         applied = max(await self._counters.applied(self._state.source), 0)
         self._counters.forget_partitions()
-        oldest = await _finish(self._state.kept_from)
+        oldest = await _finish(self._state.kept_after, applied)
         if oldest > applied + 1:
             log.error(
                 "the database was restored from a copy that is too old: flushes %d to %d are missing",

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 AFTER_FAILURE = 1.0
 """Seconds that a job waits at least when it has failed."""
+TRY_AGAIN = 60.0
+"""Seconds after which a job that has failed is tried again at the latest."""
 PATIENCE = 5
 """Failures in a row after which it is said that a job waits: a Postgres that is just starting is no news."""
 
@@ -57,5 +59,5 @@ async def _repeat(job: Job) -> None:
             log.error("failed: %s: %s", job.purpose, type(error).__name__, exc_info=failures == 1)
         if not more:
             # Jitter, so that jobs of one period do not meet.
-            period = max(job.period, AFTER_FAILURE) if failures else job.period
+            period = min(max(job.period, AFTER_FAILURE), TRY_AGAIN) if failures else job.period
             await asyncio.sleep(period * random.uniform(0.9, 1.1))  # noqa: S311

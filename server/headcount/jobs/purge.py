@@ -9,7 +9,7 @@ from headcount.clock import Clock
 from headcount.model import Site
 from headcount.services.sites import Sites, new_id
 from headcount.store.counters import Counters
-from headcount.store.postgres import Database
+from headcount.store.postgres import LONG, Database
 
 LAST_ZONE = "Etc/GMT+12"
 """Where every day ends last: a partition whose day is past the window there is past it everywhere."""
@@ -52,7 +52,10 @@ class Purge:
             if day >= keep_from:
                 continue
             async with self._database.transaction() as connection:
-                rows = await connection.fetchval(f"select count(*) from {table}_{written}")  # noqa: S608 - our own name
+                count = f"select count(*) from {table}_{written}"  # noqa: S608 - our own name
+                rows = await connection.fetchval(count, timeout=LONG)
+                # Behind a long report this would wait, and every flush behind this: rather try again.
+                await connection.execute("set local lock_timeout = '3s'")
                 await connection.execute(f"drop table {table}_{written}")
                 await self._database.change(
                     connection, "add_purge", new_id(), now, "partition", None, day + timedelta(days=1), rows
@@ -63,8 +66,10 @@ class Purge:
         days = min(site.retention_days or self._retention_days, self._retention_days)
         before = first_day(site.zone_at(now), days, now)
         async with self._database.transaction() as connection:
-            rows = await self._database.change(connection, "delete_old_hits", site.id, before)
-            rows += await self._database.change(connection, "delete_old_visits", site.id, before)
+            rows = await self._database.change(connection, "delete_old_hits", site.id, before, seconds=LONG)
+            rows += await self._database.change(
+                connection, "delete_old_visits", site.id, before, seconds=LONG
+            )
             if rows:
                 await self._database.change(
                     connection, "add_purge", new_id(), now, "rows", site.id, before, rows

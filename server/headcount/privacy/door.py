@@ -17,7 +17,7 @@ from typing import NoReturn
 from headcount import errors, localtime
 from headcount.model import Dropped, Hit, Ignored, Site
 from headcount.privacy import address, agents, bots, channels, scrub, sources, traits, url
-from headcount.wire.event import Event
+from headcount.wire.event import MAX_PROP_VALUE, Event
 
 KEY_LIFE = 600_000
 """Milliseconds after which the key of the look-up cache is renewed and the cache forgotten."""
@@ -202,4 +202,5 @@ def _props(event: Event, site: Site, page: url.Page) -> tuple[tuple[str, str], .
 def _prop(value: str, is_url: bool, site: Site) -> str:
     if is_url:
         value = value.partition("?")[0].partition("#")[0]
-    return scrub.scrub(value, site.fold_digits)
+    # Scrubbing can lengthen a text, and an index row of Postgres has room for 2,700 bytes.
+    return url.cut(scrub.scrub(value, site.fold_digits), MAX_PROP_VALUE)

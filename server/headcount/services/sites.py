@@ -13,7 +13,7 @@ import msgspec
 from headcount import errors, localtime
 from headcount.clock import Clock
 from headcount.model import Scope, Settings, Site, Token
-from headcount.store.postgres import Database
+from headcount.store.postgres import LONG, Database
 from headcount.wire import site as site_fields
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Sites:
 
     async def _delete_rows(self, connection: Connection, site: int) -> None:
         for what in ("counters", "hours", "dropped", "hits", "visits", "purges"):
-            await self._database.change(connection, f"delete_site_{what}", site)
+            await self._database.change(connection, f"delete_site_{what}", site, seconds=LONG)
 
 
 def _with_zone(site: Site, wanted: str, now: datetime) -> Site:

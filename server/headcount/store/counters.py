@@ -10,6 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+
 from headcount import visits
 from headcount.model import NO_SITE, CountRow, Flush, HitRow, VisitRow
 from headcount.store.postgres import Database
@@ -40,6 +42,8 @@ class Applied(Enum):
     BEFORE = 2
     BEHIND = 3
     """The database lacks earlier flushes: it was restored from an older copy."""
+    AHEAD = 4
+    """The database has later flushes of this node: the node's state file is an older copy."""
 
 
 class Counters:
@@ -53,13 +57,16 @@ class Counters:
         """Apply flush `number` of a node exactly once."""
         await self.ensure_partitions({row.day for row in flush.hits} | {row.day for row in flush.visits})
         database = self._database
-        async with database.transaction() as connection:
-            if number == 1:
-                await database.change(connection, "register_source", source, 0, now)
-            if not await database.change(connection, "fence_flush", source, number, now):
-                applied = await self._applied(connection, source)
-                return Applied.BEFORE if applied >= number else Applied.BEHIND
-            await self._add(connection, await self._living(connection, flush))
+        try:
+            async with database.transaction() as connection:
+                if number == 1:
+                    await database.change(connection, "register_source", source, 0, now)
+                if not await database.change(connection, "fence_flush", source, number, now):
+                    return _explain(await self._applied(connection, source), number)
+                await self._add(connection, await self._living(connection, flush))
+        except asyncpg.CheckViolationError:
+            self.forget_partitions()  # another node's purge has dropped one that we made
+            raise
         return Applied.NOW
 
     async def applied(self, source: str) -> int:
@@ -104,8 +111,9 @@ class Counters:
         return Flush(*([row for row in part if row.site in living] for part in parts))  # type: ignore[arg-type]
 
     async def _add(self, connection: Connection, flush: Flush) -> None:
-        hours = [row for row in flush.counts if row.dimension == visits.HOUR]
-        days = [row for row in flush.counts if row.dimension != visits.HOUR]
+        counts = _summed(flush.counts)
+        hours = [row for row in counts if row.dimension == visits.HOUR]
+        days = [row for row in counts if row.dimension != visits.HOUR]
         if flush.hits:
             await self._database.copy(connection, "hit", _HIT_COLUMNS, map(_hit_record, flush.hits))
         if flush.visits:
@@ -124,6 +132,28 @@ class Counters:
         # Sorted, so that two nodes that touch the same rows take their locks in the same order.
         columns = map(list, zip(*sorted(records, key=_key), strict=True))
         await self._database.change(connection, name, *columns)
+
+
+def _explain(applied: int, number: int) -> Applied:
+    if applied == number:
+        return Applied.BEFORE
+    return Applied.AHEAD if applied > number else Applied.BEHIND
+
+
+def _summed(rows: Iterable[CountRow]) -> list[CountRow]:
+    """One row a counter: an upsert may meet each only once.
+
+    A redaction gives two values one name, and a new time zone may give one day two ledgers.
+    """
+    sums: dict[tuple[int, date, str, str], CountRow] = {}
+    for row in rows:
+        key = (row.site, row.day, row.dimension, row.value)
+        old = sums.get(key)
+        if old is not None:
+            both = tuple(one + other for one, other in zip(old.counts, row.counts, strict=True))
+            row = CountRow(*key, old.visitors + row.visitors, both)
+        sums[key] = row
+    return list(sums.values())
 
 
 def _key(record: Sequence[Any]) -> tuple[Any, ...]:

@@ -26,14 +26,7 @@ def folder(data_dir: Path) -> Path:
     for base in RAM_DISKS:
         if not os.access(base, os.W_OK | os.X_OK) or not _in_memory(base):
             continue
-        found = base / _name(data_dir)
-        found.mkdir(mode=0o700, exist_ok=True)
-        status = found.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            raise errors.BadConfig(
-                f"{found} must be a folder of mode 0700 that belongs to who runs Headcount"
-            )
-        return found
+        return _ours(base / _name(data_dir))
     raise errors.BadConfig(
         "Headcount keeps its day keys on a RAM disk: neither /run nor /dev/shm is one that can be written"
     )
@@ -45,6 +38,15 @@ def alive(data_dir: Path) -> list[tuple[str, date]]:
         return []  # no server has ever run here
     folders = [base / _name(data_dir) for base in RAM_DISKS]
     return sorted({key for folder in folders if folder.is_dir() for key in DayKeys(folder).alive()})
+
+
+def _ours(folder: Path) -> Path:
+    """The folder, made if it is missing, and nobody else's."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise errors.BadConfig(f"{folder} must be a folder of mode 0700 that belongs to who runs Headcount")
+    return folder
 
 
 def _name(data_dir: Path) -> str:
@@ -85,7 +87,8 @@ class DayKeys:
             return path.read_bytes()
         except FileNotFoundError:
             pass
-        temporary = self._folder / f".{secrets.token_hex(8)}"
+        # It may have gone since the start: systemd removes what is on a RAM disk when a user logs out.
+        temporary = _ours(self._folder) / f".{secrets.token_hex(8)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:

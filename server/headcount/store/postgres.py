@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 30.0
+LONG = 3600.0
+"""Seconds for what goes through all raw rows of a site or a day: nobody waits for it."""
 
 _DOWN = (
     OSError,
@@ -30,6 +32,7 @@ _DOWN = (
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
@@ -82,9 +85,11 @@ class Database:
         async with self.connection() as connection:
             return await connection.fetch(sql, *arguments)
 
-    async def change(self, connection: Connection, name: str, *arguments: object) -> int:
+    async def change(
+        self, connection: Connection, name: str, *arguments: object, seconds: float | None = None
+    ) -> int:
         """Carry out the named query within a transaction of the caller; the number of rows it changed."""
-        status = await connection.execute(self._sql[name], *arguments)
+        status = await connection.execute(self._sql[name], *arguments, timeout=seconds)
         return int(status.split()[-1]) if status.split()[-1].isdigit() else 0
 
     async def copy(

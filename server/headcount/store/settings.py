@@ -50,10 +50,10 @@ class SettingsFile:
             self._damaged = seen
             log.error("%s is damaged; the rollup writes it anew once it reaches Postgres", self._path)
             return False
-        self._seen = seen
         self._sites = {site.domain: site for site in settings.sites}
         self._ids = {site.id for site in settings.sites}
         self._tokens = {token.digest: token for token in settings.tokens}
+        self._seen = seen  # last: the rollup's thread may be looking at the same time
         return True
 
     @property
@@ -71,7 +71,12 @@ class SettingsFile:
         return self._sites.get(domain)
 
     def knows(self, site_id: int) -> bool:
-        """Whether the site still exists; what belongs to none counts as existing."""
+        """Whether the site still exists; what belongs to none counts as existing.
+
+        A worker may have seen a new copy a moment earlier: so a missing site is looked for in the file.
+        """
+        if site_id not in self._ids and site_id != NO_SITE:
+            self.refresh()
         return site_id in self._ids or site_id == NO_SITE
 
     def token(self, digest: bytes) -> Token | None:

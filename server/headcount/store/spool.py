@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -31,8 +33,13 @@ create table if not exists batch (
     body blob not null
 )
 """
+log = logging.getLogger(__name__)
+
 MAX_COMMIT = 2000
 """Records a commit at the most, so that a crowd cannot make one commit endless."""
+MAX_BATCHES = 200
+MAX_BYTES = 2 << 20
+"""What one step of the rollup takes from one spool at the most, so that a backlog does not fill its memory."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
@@ -88,9 +95,7 @@ class Spool:
     def __init__(self, folder: Path, limit: int, now: Callable[[], int]) -> None:
         self._now = now
         self._limit = limit
-        self._marks, path = _claim(folder)
-        self._db = connect(path)
-        self._db.execute(_SCHEMA)
+        self._marks, self._db = _claim(folder)
         self._deleted = 0
         self._full = False
         self._waiting: list[tuple[Sequence[Record], asyncio.Future[None]]] = []
@@ -128,7 +133,8 @@ class Spool:
     async def tick(self) -> None:
         """Called several times a second: tell the rollup how far it may go, forget what it has taken."""
         if self._oldest is None:
-            self._marks.write(RECEIVED, self._now())
+            with suppress(OSError):
+                self._marks.write(RECEIVED, self._now())
             if self._marks.read(DRAINED) > self._deleted:
                 self._wake.set()
 
@@ -146,14 +152,17 @@ class Spool:
         try:
             await asyncio.shield(loop.run_in_executor(self._thread, self._commit, records))
             failure = None
-        except sqlite3.Error:
+        except Exception:
+            # Whatever it is, it must not end this task: every later event would wait for ever.
+            log.exception("a commit to the spool failed")
             failure = errors.SpoolFull()
         for _, future in taken:
             if not future.done():
                 future.set_result(None) if failure is None else future.set_exception(failure)
         if not self._waiting:
             self._oldest = None
-            self._marks.write(RECEIVED, self._now())
+            with suppress(OSError):  # the disk may be full; the rollup waits half a second then
+                self._marks.write(RECEIVED, self._now())
 
     def _take(self) -> tuple[list[tuple[Sequence[Record], asyncio.Future[None]]], list[Record]]:
         records: list[Record] = []
@@ -179,7 +188,7 @@ class Spool:
                     "insert into batch (last, body) values (?, ?)", (last, _encoder.encode(records))
                 )
             self._db.execute("commit")
-        except sqlite3.Error:
+        except BaseException:
             self._full = True
             if self._db.in_transaction:
                 self._db.execute("rollback")
@@ -196,16 +205,34 @@ class Spool:
         return int(pages - free) * 4096
 
 
-def _claim(folder: Path) -> tuple[Marks, Path]:
-    """A spool that no process owns: one left behind, or a new one."""
+def _claim(folder: Path) -> tuple[Marks, sqlite3.Connection]:
+    """A spool that no process owns: one left behind, or a new one. A damaged one is left alone."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    names = [path.stem for path in sorted(folder.glob("*.db"))]
-    while True:
-        name = names.pop() if names else secrets.token_hex(8)
-        marks = Marks(folder / f"{name}.lock")
+    left_behind = [path.stem for path in sorted(folder.glob("*.db"))]
+    for name in left_behind:
+        path = folder / f"{name}.db"
+        marks = Marks(path.with_suffix(".lock"))
         if marks.lock():
-            return marks, folder / f"{name}.db"
+            if path.exists():
+                with suppress(sqlite3.DatabaseError):
+                    return marks, _opened(path)
+            else:  # the rollup has deleted it since we looked
+                marks.path.unlink(missing_ok=True)
         marks.close()
+    path = folder / f"{secrets.token_hex(8)}.db"
+    marks = Marks(path.with_suffix(".lock"))
+    marks.lock()
+    return marks, _opened(path)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = connect(path)
+    try:
+        db.execute(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
 
 
 class SpoolReader:
@@ -215,8 +242,24 @@ class SpoolReader:
         self.id = path.stem
         self._path = path
         self._marks = Marks(path.with_suffix(".lock"))
-        self._db = connect(path)
-        self._db.execute("pragma query_only = on")
+        try:
+            self._db = connect(path)
+            self._db.execute("pragma query_only = on")
+            self._db.execute("select count(*) from sqlite_master")
+        except sqlite3.Error:
+            self._marks.close()
+            raise
+
+    def ahead(self, after: int) -> tuple[list[tuple[int, int, bytes]], bool]:
+        """The batches after this number that one step may take, at least one, and whether more are behind them."""
+        batches: list[tuple[int, int, bytes]] = []
+        size = 0
+        for batch in self.read(after, MAX_BATCHES):
+            if batches and size + len(batch[2]) > MAX_BYTES:
+                return batches, True
+            batches.append(batch)
+            size += len(batch[2])
+        return batches, len(batches) == MAX_BATCHES
 
     def read(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
         """(number, time of the last record, body) of the batches after this number, oldest first."""
@@ -245,9 +288,11 @@ class SpoolReader:
         if self.read(position, 1):
             self._marks.unlock()
             return False
-        self.close()
+        self._db.close()
+        # The lock is held to the end, and goes last: a worker that starts meanwhile must find it taken.
         for suffix in (".db", ".db-wal", ".db-shm", ".lock"):
             self._path.with_suffix(suffix).unlink(missing_ok=True)
+        self._marks.close()
         return True
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ create table if not exists cell (
     primary key (site, zone, day, dimension, value)
 ) without rowid;
 create table if not exists outbox (number integer primary key, body blob not null, applied_at integer);
+create index if not exists outbox_waiting on outbox (number) where applied_at is null;
 create table if not exists redacted (request integer primary key);
 """
 
@@ -60,6 +61,8 @@ class State:
         if self._db.execute("select count(*) from source").fetchone() == (0,):
             self._db.execute("insert into source values (?, 0)", (secrets.token_hex(16),))
         (self.source,) = self._db.execute("select name from source").fetchone()
+        self._waiting_bytes: int | None = None
+        """Bytes in the outbox that wait; None: to be added up."""
 
     def positions(self) -> dict[str, int]:
         """The last batch taken of each spool."""
@@ -115,6 +118,7 @@ class State:
                         ledger.changes.setdefault((dimension, value), list(NOTHING))
                 ledger.changed_visits |= ledger.visits.keys()
                 self._save_ledger(key, ledger)
+            self._waiting_bytes = None
             self._db.execute("delete from outbox where applied_at is not null")
             for number, body in self._db.execute("select number, body from outbox").fetchall():
                 self._db.execute(
@@ -127,11 +131,10 @@ class State:
         with self._lock:
             self._db.execute("pragma wal_checkpoint(truncate)")
 
-    def forget_spools(self, existing: Iterable[str]) -> None:
-        """Drop the positions of spools that are no more."""
-        gone = self.positions().keys() - set(existing)
-        with self._transaction():
-            self._db.executemany("delete from position where spool = ?", [(name,) for name in gone])
+    def forget_spool(self, name: str) -> None:
+        """Drop the position of a spool that was deleted."""
+        with self._lock:
+            self._db.execute("delete from position where spool = ?", (name,))
 
     def waiting(self, limit: int) -> list[tuple[int, Flush]]:
         """The oldest flushes that are not applied yet."""
@@ -141,15 +144,31 @@ class State:
             ).fetchall()
         return [(number, _flush.decode(body)) for number, body in rows]
 
-    def kept_from(self) -> int:
-        """The number of the oldest flush that is still here, applied or not; 0 if there is none."""
+    def kept_after(self, number: int) -> int:
+        """The oldest flush after this number that is still here, applied or not; 0 if there is none."""
         with self._lock:
-            (number,) = self._db.execute("select min(number) from outbox").fetchone()
-        return number or 0
+            (kept,) = self._db.execute(
+                "select min(number) from outbox where number > ?", (number,)
+            ).fetchone()
+        return kept or 0
+
+    def start_anew(self) -> None:
+        """Be another source to Postgres, whose first flush is the first that waits: this file is an older copy."""
+        with self._transaction():
+            waiting = self._db.execute(
+                "select body from outbox where applied_at is null order by number"
+            ).fetchall()
+            self._db.execute("delete from outbox")
+            self._db.executemany(
+                "insert into outbox (number, body) values (?, ?)", enumerate((b for (b,) in waiting), 1)
+            )
+            self._db.execute("update source set name = ?, flush = ?", (secrets.token_hex(16), len(waiting)))
+            (self.source,) = self._db.execute("select name from source").fetchone()
 
     def mark_applied(self, number: int, now: int) -> None:
         """The flush is in Postgres, and so are all before it."""
         with self._lock:
+            self._waiting_bytes = None
             self._db.execute(
                 "update outbox set applied_at = ? where number <= ? and applied_at is null", (now, number)
             )
@@ -157,6 +176,7 @@ class State:
     def mark_waiting(self, after: int) -> None:
         """Send everything after this number again: the database came back older than it was."""
         with self._lock:
+            self._waiting_bytes = None
             self._db.execute("update outbox set applied_at = null where number > ?", (after,))
 
     def drop_applied(self, before: int) -> None:
@@ -167,10 +187,12 @@ class State:
     def outbox_bytes(self) -> int:
         """Bytes that wait for Postgres."""
         with self._lock:
-            (size,) = self._db.execute(
-                "select coalesce(sum(length(body)), 0) from outbox where applied_at is null"
-            ).fetchone()
-            return int(size)
+            if self._waiting_bytes is None:
+                (size,) = self._db.execute(
+                    "select coalesce(sum(length(body)), 0) from outbox where applied_at is null"
+                ).fetchone()
+                self._waiting_bytes = int(size)
+            return self._waiting_bytes
 
     def redacted(self) -> set[int]:
         """The redaction requests that were carried out here."""
@@ -211,7 +233,10 @@ class State:
 
     def _append(self, flush: Flush) -> None:
         (number,) = self._db.execute("update source set flush = flush + 1 returning flush").fetchone()
-        self._db.execute("insert into outbox (number, body) values (?, ?)", (number, _encode(flush)))
+        body = _encode(flush)
+        self._db.execute("insert into outbox (number, body) values (?, ?)", (number, body))
+        if self._waiting_bytes is not None:
+            self._waiting_bytes += len(body)
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db, self._lock)
@@ -224,7 +249,11 @@ class _Transaction:
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        self._db.execute("begin immediate")
+        try:
+            self._db.execute("begin immediate")
+        except BaseException:
+            self._lock.release()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
