@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,35 @@ def cluster(ram: Path) -> Path:
 @pytest.fixture
 def empty_place(ram: Path) -> Iterator[Path]:
     """A folder for a server, with nothing in it."""
+    with _folder(ram) as folder:
+        yield folder
+
+
+@pytest.fixture
+def place(ram: Path, cluster: Path) -> Iterator[Path]:
+    """A folder for a server, whose Postgres has been made."""
+    with _folder(ram) as folder:
+        yield _with_postgres(folder, cluster)
+
+
+@pytest.fixture
+def another_place(ram: Path, cluster: Path) -> Iterator[Path]:
+    """A folder for a second server."""
+    with _folder(ram) as folder:
+        yield _with_postgres(folder, cluster)
+
+
+@pytest.fixture
+def clock(ram: Path) -> Iterator[Clock]:
+    """The time for a server, which stands still until the test sets it."""
+    if libfaketime() is None:
+        pytest.skip("needs faketime: apt-get install faketime")
+    with _folder(ram) as folder:
+        yield Clock(folder / "clock", datetime(2026, 10, 24, 18, tzinfo=UTC))
+
+
+@contextmanager
+def _folder(ram: Path) -> Iterator[Path]:
     folder = ram / secrets.token_hex(4)
     folder.mkdir()
     folder.chmod(0o711)  # Postgres runs under another account when we are root
@@ -36,16 +66,6 @@ def empty_place(ram: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def place(empty_place: Path, cluster: Path) -> Path:
-    """A folder for a server, whose Postgres has been made."""
-    subprocess.run(["cp", "-a", cluster, empty_place / "data"], check=True)
-    return empty_place
-
-
-@pytest.fixture
-def clock(empty_place: Path) -> Clock:
-    """The time for a server, which stands still until the test sets it."""
-    if libfaketime() is None:
-        pytest.skip("needs faketime: apt-get install faketime")
-    return Clock(empty_place / "clock", datetime(2026, 10, 24, 18, tzinfo=UTC))
+def _with_postgres(folder: Path, cluster: Path) -> Path:
+    subprocess.run(["cp", "-a", cluster, folder / "data"], check=True)
+    return folder

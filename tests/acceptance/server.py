@@ -134,10 +134,10 @@ class Server:
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
 
-    async def kill_child(self, role: str) -> None:
-        """Kill -9 one of the children of this role, and wait until another has taken its place."""
+    async def kill_child(self, role: str, by: signal.Signals = signal.SIGKILL) -> None:
+        """Kill one of the children of this role, and wait until another has taken its place."""
         before = self.children(role)
-        os.kill(before[0], signal.SIGKILL)
+        os.kill(before[0], by)
         await until(lambda: len(set(self.children(role)) - {before[0]}) == len(before))
 
     async def kill_postgres(self) -> None:
@@ -260,12 +260,13 @@ class Server:
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADCOUNT_")},
             "HEADCOUNT_DATA_DIR": str(self.data_dir),
             "HEADCOUNT_LISTEN": "127.0.0.1:0",
+            "TMPDIR": str(self._temporary()),
             **self._settings,
         }
         library = libfaketime()
-        if self.clock is not None and library is not None:
+        if self.clock is not None and library is not None and words[0] in ("serve", "stats"):
             environment |= self.clock.environment()
-            if words == ("serve",):
+            if words[0] == "serve":
                 command = [sys.executable, "-c", _HEADCOUNT_WITHOUT_CLOCK, str(library), *words]
             else:
                 environment["LD_PRELOAD"] = str(library)
@@ -278,6 +279,11 @@ class Server:
                 cwd=self._place,  # no headcount.toml here
                 env=environment,
             )
+
+    def _temporary(self) -> Path:
+        folder = self._place / "tmp"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def _greeting(self, after: int) -> str:
         """The origin that the server has printed since, or nothing yet."""
