@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -51,6 +53,7 @@ async def test_it_stops_well_and_a_second_start_reuses_the_data(place: Path, num
         await server.start()
         await server.post(PAGE, BROWSER)
         await server.end_by(number)
+        assert (left_in_spools(server), left_in_the_outbox(server)) == (0, 0)
 
         await server.start()
         assert await server.total(await server.token("stats:read"), "localhost") == 1
@@ -100,3 +103,22 @@ async def until_it_stays(server: Server, token: str) -> int:
         before = now
         await asyncio.sleep(1)
     return now
+
+
+def left_in_spools(server: Server) -> int:
+    """Batches that the rollup has not taken."""
+    with closing(sqlite3.connect(server.data_dir / "state.db")) as state:
+        positions = dict(state.execute("select spool, number from position"))
+    left = 0
+    for file in (server.data_dir / "spool").glob("*.db"):
+        with closing(sqlite3.connect(file)) as spool:
+            after = (positions.get(file.stem, 0),)
+            left += spool.execute("select count(*) from batch where number > ?", after).fetchone()[0]
+    return left
+
+
+def left_in_the_outbox(server: Server) -> int:
+    """Flushes that Postgres has not got."""
+    with closing(sqlite3.connect(server.data_dir / "state.db")) as state:
+        (count,) = state.execute("select count(*) from outbox where applied_at is null").fetchone()
+    return int(count)

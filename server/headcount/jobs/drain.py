@@ -105,8 +105,8 @@ class Drain:
         await _finish(self._state.drop_applied, self._clock.milliseconds() - KEEP_APPLIED)
 
     async def finish(self) -> None:
-        """Take and send what is there, before the process ends."""
-        while await self.take():
+        """Take and send what is there, before the process ends: also what waits for a spool that is behind."""
+        while await self.take() or (self._settings.loaded and not self._caught_up):
             pass
         while await self.send():
             pass
