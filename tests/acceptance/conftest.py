@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.server import Clock, libfaketime
+from acceptance.server import Clock, Server, libfaketime
 from headcount.store import embedded
 
 
@@ -63,6 +63,7 @@ def _folder(ram: Path) -> Iterator[Path]:
     folder.mkdir()
     folder.chmod(0o711)  # Postgres runs under another account when we are root
     yield folder
+    Server(folder).end()  # a test that ran out of time may have left something
     shutil.rmtree(folder)
 
 
