@@ -315,3 +315,14 @@ async def test_days_of_half_hour_zones_keep_their_own_hours(node: Node, db: Any)
     await node.receive([make.hit(zone="Asia/Kolkata")])
     await node.all()
     assert await db.fetchval("select hour from hour") == datetime(2026, 3, 10, 11, 30, tzinfo=UTC)
+
+
+async def test_a_stop_takes_what_is_held_back(node: Node, db: Any) -> None:
+    folder = node.folder / "spool"
+    async with (
+        spool.Spool(folder, 1 << 30, lambda: make.ms(-1000)),
+        spool.Spool(folder, 1 << 30, node.clock.milliseconds) as two,
+    ):
+        await two.append([make.hit()])
+        await node.engine.finish()
+    assert await pageviews(db) == 1
