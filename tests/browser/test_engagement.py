@@ -61,6 +61,13 @@ async def test_time_without_focus_does_not_count(site: Site, page: Page) -> None
     assert engagement["e"] < 20_000
 
 
+async def test_clicks_are_no_time(site: Site, page: Page) -> None:
+    await open_page(site, page)
+    await page.evaluate("for (let i = 0; i < 200; i++) document.body.click()")
+    await page.evaluate("show(false)")
+    assert all(body["e"] < 20_000 for body in await site.sent("engagement"))
+
+
 async def test_less_than_three_seconds_more_are_not_sent(site: Site, page: Page) -> None:
     await open_page(site, page)
     await page.evaluate("document.hasFocus = () => true")
