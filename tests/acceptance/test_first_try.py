@@ -10,9 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import aiohttp
+import asyncpg
 import pytest
 
 from acceptance.server import Server, until
+from headcount.store import embedded
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -56,7 +58,11 @@ async def test_it_stops_well_and_a_second_start_reuses_the_data(place: Path, num
         assert (left_in_spools(server), left_in_the_outbox(server)) == (0, 0)
 
         await server.start()
-        assert await server.total(await server.token("stats:read"), "localhost") == 1
+        total = await server.total(await server.token("stats:read"), "localhost")
+        assert (total, await held_by_postgres(server)) == (
+            1,
+            {"hits": 1, "views": 1, "dropped": 0, "flushes": 1},
+        )
         await server.stop()
     assert "Traceback" not in server.said()
 
@@ -92,6 +98,20 @@ async def views_until_refused(server: Server) -> tuple[int, int]:
         except aiohttp.ClientError:
             return sent, acknowledged
         acknowledged += answer.status == 202
+
+
+async def held_by_postgres(server: Server) -> dict[str, int]:
+    """What arrived, so that a failure tells where an event was lost."""
+    connection = await asyncpg.connect(embedded.Embedded(server.data_dir).dsn())
+    try:
+        row = await connection.fetchrow(
+            "select (select count(*) from hit) as hits, (select count(*) from dropped) as dropped,"
+            " (select coalesce(sum(pageviews), 0)::int from counter where dimension = '') as views,"
+            " (select sum(applied)::int from drain) as flushes"
+        )
+        return dict(row or {})
+    finally:
+        await connection.close()
 
 
 def left_in_spools(server: Server) -> int:
