@@ -56,6 +56,7 @@ class Supervisor:
         self._own = None if config.database_url else embedded.Embedded(config.data_dir)
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
+        self._finished = asyncio.Event()
         self._pipe = os.pipe()
 
     async def run(self) -> None:
@@ -73,7 +74,7 @@ class Supervisor:
         await asyncio.gather(*workers)  # they drain first; the rollup then takes what they spooled
         self._drained.set()
         await rollup
-        postgres.cancel()
+        self._finished.set()
         await asyncio.gather(postgres, greeting, return_exceptions=True)
         if self._own is not None:
             await asyncio.to_thread(self._own.release)
@@ -118,7 +119,9 @@ class Supervisor:
         if self._own is None:
             return
         failing = False
-        while True:
+        # Not cancelled but told to end: a thread that is starting Postgres cannot be, and must not do so after
+        # it was stopped.
+        while not self._finished.is_set():
             try:
                 await asyncio.to_thread(self._own.ensure)
                 failing = False
@@ -126,7 +129,8 @@ class Supervisor:
                 if not failing:
                     log.error("%s", error.message)
                 failing = True
-            await asyncio.sleep(1.0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._finished.wait(), 1.0)
 
     async def _greet(self) -> None:
         """Say where we are, as soon as sites are known."""

@@ -40,7 +40,7 @@ async def test_the_stats_api_has_it_too(place: Path) -> None:
     async with Server(place) as server:
         await server.start()
         token = await server.token("stats:read")
-        await server.post(PAGE, BROWSER)
+        assert (await server.post(PAGE, BROWSER)).status == 202
 
         async def is_counted() -> bool:
             return await server.total(token, "localhost") == 1
@@ -53,7 +53,7 @@ async def test_the_stats_api_has_it_too(place: Path) -> None:
 async def test_it_stops_well_and_a_second_start_reuses_the_data(place: Path, number: signal.Signals) -> None:
     async with Server(place) as server:
         await server.start()
-        await server.post(PAGE, BROWSER)
+        assert (await server.post(PAGE, BROWSER)).status == 202
         await server.end_by(number)
         assert (left_in_spools(server), left_in_the_outbox(server)) == (0, 0)
 

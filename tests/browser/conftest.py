@@ -33,7 +33,9 @@ async def site() -> AsyncIterator[Site]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A visitor's browser, empty at first."""
-    fresh = await browser.new_context(viewport={"width": 1280, "height": 800})
+    fresh = await browser.new_context(
+        screen={"width": 1920, "height": 1080}, viewport={"width": 1280, "height": 800}
+    )
     yield fresh
     await fresh.close()
 

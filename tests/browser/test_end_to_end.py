@@ -76,7 +76,7 @@ async def test_a_visit_of_three_pages_is_one_visitor(site: Site, page: Page, cou
         filters=[["is", "event:page", ["/first", "/second", "/third"]]],
     )
     assert await counted.rows("visit:source", ["visitors", "visits"]) == {"news": [1, 1]}
-    assert await counted.rows("visit:screen", ["visits"]) == {"L": [1]}
+    assert await counted.rows("visit:screen", ["visits"]) == {"XL": [1]}
 
 
 async def test_how_far_a_page_was_read(site: Site, page: Page, counted: Counted) -> None:

@@ -34,7 +34,7 @@ async def test_leaving_a_page_sends_what_was_read_of_it(site: Site, page: Page) 
         "u": site.url("/article"),
         "d": "localhost",
         "r": "",
-        "w": 1280,
+        "w": 1920,
         "sd": 20,
     }
 

@@ -145,7 +145,7 @@ async def test_a_sites_own_event_has_what_it_is_given(site: Site, page: Page) ->
         "u": site.url("/"),
         "d": "localhost",
         "r": "",
-        "w": 1280,
+        "w": 1920,
         "props": {"plan": "team", "seats": 5},
         "revenue": {"currency": "EUR", "amount": 12.5},
         "interactive": False,

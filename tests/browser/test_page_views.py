@@ -20,7 +20,7 @@ async def test_a_page_view_says_this_and_nothing_else(site: Site, page: Page) ->
     await page.goto(site.url("/pricing?utm_source=news#plans"))
     await site.sent("pageview")
     assert site.bodies() == [
-        {"n": "pageview", "u": site.url("/pricing?utm_source=news"), "d": "localhost", "r": "", "w": 1280}
+        {"n": "pageview", "u": site.url("/pricing?utm_source=news"), "d": "localhost", "r": "", "w": 1920}
     ]
 
 

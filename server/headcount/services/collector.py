@@ -37,7 +37,7 @@ class Collector:
 
         Raises BadInput (with the index of the event if there are several) and SpoolFull.
         """
-        if not self._settings.loaded:
+        if not self._settings.loaded and not self._settings.refresh():
             self.refuse(Ignored.BUSY, count=len(events))
             raise errors.ServiceBusy("Headcount is starting and does not know its sites yet")
         at = self._clock.milliseconds()

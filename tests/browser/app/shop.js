@@ -19,7 +19,8 @@ const Item = ({ params }) => {
     await new Promise((soon) => setTimeout(soon, 50));
     go("/thanks");
   };
-  return h("main", {}, h("h1", {}, `Item ${params.id}`), h("button", { id: "buy", onClick: buy, disabled: bought }, "Buy"));
+  const button = h("button", { id: "buy", onClick: buy, disabled: bought }, "Buy");
+  return h("main", {}, h("h1", {}, `Item ${params.id}`), button);
 };
 
 const Shop = () =>
