@@ -18,10 +18,12 @@ from headcount.store import cluster, embedded, files, postmaster
 Process = subprocess.Popen[str]
 
 USER = """
+import signal
 import sys
 from pathlib import Path
 from headcount import errors
 from headcount.store import embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 server = embedded.Embedded(Path(sys.argv[1]))
 try:
     print(server.start(), flush=True)
