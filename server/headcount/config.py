@@ -59,6 +59,12 @@ def _origin(value: str) -> str:
     return value
 
 
+def _secret(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}=?", value):
+        raise ValueError("must be 32 bytes in base64url: 43 characters")
+    return value.rstrip("=")
+
+
 def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], Any]:
     def read(value: str) -> float:
         try:
@@ -82,6 +88,12 @@ class Config:
 
     database_url: str = _setting(
         "", _database, "PostgreSQL 15 or later; empty: an own one under the data directory", secret=True
+    )
+    secret_key: str = _setting(
+        "",
+        lambda value: _secret(value) if value else "",
+        "32 random bytes in base64url, under which private keys are stored; empty: secret.key in the data directory",
+        secret=True,
     )
     data_dir: Path = _setting("./data", _path, "Where the spool, the state and the own PostgreSQL live")
     listen: tuple[str, int] = _setting("127.0.0.1:8080", _listen, "Address to listen on, as host:port")

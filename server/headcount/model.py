@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from headcount.licensed import Heartbeat, HeartbeatRow, Product, SharingRow
+
 OTHER = "(other)"
 """Stands for every value past the limit of distinct values a site, day and dimension."""
 
@@ -45,7 +47,10 @@ EVENT_DIMENSIONS = ("page", "hostname", "name")
 
 
 class Ignored(StrEnum):
-    """Why something that arrived is not in the counts. Each is counted a site and day."""
+    """Why something that arrived is not in the counts. Each is counted a site and day.
+
+    What license checks brought is counted without a site.
+    """
 
     BOT_SEARCH = "bot_search_engine"
     BOT_AI = "bot_ai_crawler"
@@ -64,6 +69,9 @@ class Ignored(StrEnum):
     RATE_LIMIT = "rate_limit"
     BUSY = "busy"
     DELETED_SITE = "deleted_site"
+    LICENSE_FIELD = "license_unknown_field"
+    LICENSE_INVALID = "license_invalid"
+    LICENSE_RATE_LIMIT = "license_rate_limit"
     LATE = "past_retention"
 
     @property
@@ -109,6 +117,7 @@ class Scope(StrEnum):
     EVENTS_WRITE = "events:write"
     STATS_READ = "stats:read"
     SITES_WRITE = "sites:write"
+    LICENSES_WRITE = "licenses:write"
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +128,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the token's text."""
     site_id: int | None
     """The one site it may act on; None: all."""
+    product_id: int | None = None
+    """The one product it may act on; None: all."""
     scopes: tuple[Scope, ...]
 
 
@@ -127,6 +138,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     sites: list[Site] = []
     tokens: list[Token] = []
+    products: list[Product] = []
 
 
 class Hit(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -162,7 +174,7 @@ class Dropped(msgspec.Struct, frozen=True, array_like=True, tag=2):
     count: int = 1
 
 
-Record = Hit | Dropped
+Record = Hit | Dropped | Heartbeat
 
 
 class Counts(NamedTuple):
@@ -241,3 +253,5 @@ class Flush(msgspec.Struct, frozen=True, array_like=True):
     visits: list[VisitRow] = []
     counts: list[CountRow] = []
     dropped: list[Dropped] = []
+    heartbeats: list[HeartbeatRow] = []
+    sharing: list[SharingRow] = []

@@ -4,7 +4,7 @@ select child.relname as name
 from pg_inherits
 join pg_class child on child.oid = inhrelid
 join pg_class parent on parent.oid = inhparent
-where parent.relname in ('hit', 'visit')
+where parent.relname in ('hit', 'visit', 'heartbeat')
 order by child.relname;
 
 -- name: delete_old_hits

@@ -6,7 +6,7 @@ from site order by domain;
 
 -- name: list_tokens
 -- All tokens, without the tokens themselves, for the local copy and for lists.
-select id, digest, site_id, scopes, created_at from token order by id;
+select id, digest, site_id, product_id, scopes, created_at from token order by id;
 
 -- name: add_site
 -- A new site; no row changed: the domain is taken.
@@ -54,7 +54,7 @@ delete from purge where site_id = $1;
 
 -- name: add_token
 -- A new token; only its digest is kept.
-insert into token (id, digest, site_id, scopes, created_at) values ($1, $2, $3, $4, $5);
+insert into token (id, digest, site_id, product_id, scopes, created_at) values ($1, $2, $3, $4, $5, $6);
 
 -- name: delete_token
 -- Revoke a token.

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from headcount import model, visits
+from headcount import licensed, model, visits
 from headcount.privacy import inventory
 from headcount.privacy.inventory import Place
 from headcount.store import spool, state
@@ -37,6 +37,14 @@ def columns(path: Path) -> dict[str, set[str]]:
         (Place.STATE, model.CountRow),
         (Place.LOCAL, model.Site),
         (Place.LOCAL, model.Token),
+        (Place.SPOOL, licensed.Heartbeat),
+        (Place.STATE, licensed.HeartbeatRow),
+        (Place.STATE, licensed.SharingRow),
+        (Place.LOCAL, licensed.Product),
+        (Place.LOCAL, licensed.SigningKey),
+        (Place.LOCAL, licensed.Plan),
+        (Place.LOCAL, licensed.Release),
+        (Place.LOCAL, licensed.License),
     ],
 )
 def test_a_record_holds_exactly_the_fields_that_are_listed(place: Place, kind: type[msgspec.Struct]) -> None:
@@ -47,7 +55,7 @@ def test_the_state_file_has_exactly_the_columns_that_are_listed(tmp_path: Path) 
     state.State(tmp_path / "state.db").close()
     assert columns(tmp_path / "state.db") == {
         record: listed(Place.STATE, record)
-        for record in ("source", "position", "visit", "cell", "outbox", "redacted")
+        for record in ("source", "position", "visit", "cell", "outbox", "redacted", "sharing")
     }
 
 

@@ -8,7 +8,7 @@ from datetime import date
 
 from headcount import errors, localtime
 from headcount.clock import Clock
-from headcount.model import NO_SITE, Dropped, Ignored, Record, Scope, Site, Token
+from headcount.model import NO_SITE, Dropped, Hit, Ignored, Scope, Site, Token
 from headcount.privacy import door, url
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import Spool
@@ -41,7 +41,7 @@ class Collector:
             self.refuse(Ignored.BUSY, count=len(events))
             raise errors.ServiceBusy("Headcount is starting and does not know its sites yet")
         at = self._clock.milliseconds()
-        records: list[Record] = []
+        records: list[Hit | Dropped] = []
         for index, event in enumerate(events):
             try:
                 records += self._reduce(event, client, token, at)
@@ -82,9 +82,9 @@ class Collector:
             if len(self._refused) < MAX_REASONS or key in self._refused:
                 self._refused[key] += record.count
 
-    def _reduce(self, event: Event, client: door.Client, token: Token | None, at: int) -> list[Record]:
+    def _reduce(self, event: Event, client: door.Client, token: Token | None, at: int) -> list[Hit | Dropped]:
         site: Site | None = None
-        records: list[Record] = []
+        records: list[Hit | Dropped] = []
         try:
             if token is not None and Scope.EVENTS_WRITE in token.scopes:
                 client = client.speaking_for(event)

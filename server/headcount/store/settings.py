@@ -1,4 +1,4 @@
-"""The local copy of sites and tokens: the rollup writes it, workers read it, so that neither needs Postgres."""
+"""The local copy of sites, tokens and products: the rollup writes it, and workers need no Postgres."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from headcount.licensed import Product
 from headcount.model import NO_SITE, Settings, Site, Token
 from headcount.store import files
 
@@ -26,6 +27,7 @@ class SettingsFile:
         self._sites: dict[str, Site] = {}
         self._ids: set[int] = set()
         self._tokens: dict[bytes, Token] = {}
+        self._products: dict[str, Product] = {}
 
     def write(self, settings: Settings) -> bool:
         """Replace the copy if something changed; whether it did."""
@@ -53,6 +55,7 @@ class SettingsFile:
         self._sites = {site.domain: site for site in settings.sites}
         self._ids = {site.id for site in settings.sites}
         self._tokens = {token.digest: token for token in settings.tokens}
+        self._products = {product.name: product for product in settings.products}
         self._seen = seen  # last: the rollup's thread may be looking at the same time
         return True
 
@@ -84,6 +87,16 @@ class SettingsFile:
         if digest not in self._tokens:
             self.refresh()
         return self._tokens.get(digest)
+
+    @property
+    def products(self) -> list[Product]:
+        return list(self._products.values())
+
+    def product(self, name: str) -> Product | None:
+        """The product of this name; one that is missing is looked for like a site."""
+        if name not in self._products:
+            self.refresh()
+        return self._products.get(name)
 
     @property
     def loaded(self) -> bool:

@@ -1,0 +1,80 @@
+"""What a check is answered: decided from what is known, without a look anywhere.
+
+A license is good until it ends, and for the plan's grace after that. Then the install needs a seat, unless its
+environment does not count. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from headcount.licensed import PRODUCTION, License, Plan, Standing, Status
+
+BAD = {Standing.SUSPENDED: Status.SUSPENDED, Standing.REVOKED: Status.REVOKED}
+
+
+class Seat(Enum):
+    """Whether an install has a seat."""
+
+    HELD = 1
+    NONE = 2
+    FULL = 3
+    """It has none, and all are taken."""
+    UNSURE = 4
+    """Nobody can tell: Postgres does not answer."""
+
+
+class Verdict(NamedTuple):
+    """The answer's decision, and until when it holds."""
+
+    status: Status
+    conclusive: bool
+    valid_until: int
+    grace_until: int
+
+
+def standing(license: License, plan: Plan, now: int) -> Status:
+    """What the license itself is worth, seats aside."""
+    if license.standing in BAD:
+        return BAD[license.standing]
+    if license.expires_at is None or now < license.expires_at:
+        return Status.ACTIVE
+    return Status.GRACE if now < license.expires_at + plan.grace else Status.EXPIRED
+
+
+def needs_seat(plan: Plan, environment: str) -> bool:
+    """Whether an install of this environment takes a seat and is counted."""
+    return environment == PRODUCTION or environment not in plan.environments
+
+
+def limit(license: License, plan: Plan) -> int | None:
+    """Seats of the license; None: no limit."""
+    return plan.seats if license.seats is None else license.seats
+
+
+def judge(license: License, plan: Plan, seat: Seat, now: int) -> Verdict:
+    """The verdict on an install of this license. An install that needs no seat counts as holding one."""
+    status = standing(license, plan, now)
+    if status not in (Status.ACTIVE, Status.GRACE):
+        return refusal(status, now)
+    if seat is Seat.FULL or seat is Seat.NONE:
+        return refusal(Status.OVER_SEATS, now)
+    end = None if license.expires_at is None else license.expires_at + plan.grace
+    if seat is Seat.UNSURE:
+        until = _earlier(now + plan.grace, end)
+        return Verdict(status, False, until, until)
+    if status is Status.GRACE:
+        assert end is not None  # noqa: S101 - only a license that ends has a grace
+        return Verdict(status, True, min(now + plan.lease, end), end)
+    valid = _earlier(now + plan.lease, license.expires_at)
+    return Verdict(status, True, valid, valid + plan.grace)
+
+
+def refusal(status: Status, now: int) -> Verdict:
+    """A no, which holds for the moment it is said."""
+    return Verdict(status, True, now, now)
+
+
+def _earlier(one: int, other: int | None) -> int:
+    return one if other is None else min(one, other)
