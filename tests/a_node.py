@@ -13,6 +13,7 @@ from headcount.jobs import drain
 from headcount.model import Hit, Settings
 from headcount.store import spool
 from headcount.store.counters import Counters
+from headcount.store.installs import Installs
 from headcount.store.postgres import Database
 from headcount.store.settings import SettingsFile
 from headcount.store.state import State
@@ -34,7 +35,8 @@ class Node:
     def open(self) -> None:
         self.settings.refresh()
         self.state = State(self.folder / "state.db")
-        self.counters = Counters(self.database)
+        self.installs = Installs(self.database)
+        self.counters = Counters(self.database, self.installs)
         self.engine = drain.Drain(
             self.state,
             self.counters,

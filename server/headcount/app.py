@@ -9,21 +9,28 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import msgspec
 from aiohttp import web
 
 from headcount import errors, logs
 from headcount.clock import Clock
 from headcount.config import Config
 from headcount.jobs import drain, loop, purge, redact
+from headcount.jobs.licenses import LicenseJobs
 from headcount.jobs.loop import Job
 from headcount.privacy import door
 from headcount.services.collector import Collector
+from headcount.services.licenses import Licenses
+from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
+from headcount.services.products import Products
 from headcount.services.redactions import Redactions
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites, new_id
-from headcount.store import daykeys, embedded, geoip, migrations
+from headcount.store import daykeys, embedded, geoip, migrations, secret
 from headcount.store.counters import Counters
+from headcount.store.installs import Installs
+from headcount.store.licenses import LicenseCopy
 from headcount.store.postgres import Database
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import Spool
@@ -73,6 +80,10 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         lookups = door.Lookups(countries.country, keys_of_days.get, door.Agents())
         collector = Collector(spool, settings, lookups, clock)
         stack.push_async_callback(collector.keep_refused)
+        secret_key = secret.load(config.secret_key, config.data_dir)
+        copy = LicenseCopy(config.data_dir / "licenses.db")
+        stack.callback(copy.close)
+        installs = Installs(database)
 
         app = web.Application(
             middlewares=[middleware.add_headers, middleware.say_what_went_wrong],
@@ -80,6 +91,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         )
         app[keys.CONFIG] = config
         app[keys.COLLECTOR] = collector
+        app[keys.LICENSING] = Licensing(settings, copy, installs, collector, lookups, secret_key, clock)
         app[keys.LIMITER] = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
         app[keys.REPORTS] = reports_of(config, database, clock)
         app[keys.SETTINGS] = settings
@@ -126,65 +138,92 @@ async def serve_web(config: Config, listener: socket.socket, stop: asyncio.Event
 async def serve_rollup(config: Config, stop: asyncio.Event) -> None:
     """Move what was spooled to Postgres, and do what the time brings, until told to stop."""
     asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
-    clock = Clock()
     async with AsyncExitStack() as stack:
-        settings = SettingsFile(config.data_dir / "settings.msgpack")
-        settings.refresh()
-        keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
         database = database_of(config)
         stack.push_async_callback(database.close)
-        sites, counters = Sites(database, clock), Counters(database)
-        state = State(config.data_dir / "state.db")
-        engine = drain.Drain(
-            state,
-            counters,
-            settings,
-            config.data_dir / "spool",
-            clock,
-            config.max_values,
-            config.outbox_limit,
-            new_id,
-        )
-        stack.callback(engine.close)
-        sweeper = purge.Purge(database, sites, counters, clock, config.retention_days)
-        redactor = redact.Redactor(database, engine, Redactions(database, clock), state, clock)
-
-        async def copy_settings() -> None:
-            settings.write(await sites.settings())
-            settings.refresh()
-
-        async def with_postgres() -> None:
-            await _until_migrated(database, sites, clock)
-            await loop.run(
-                [
-                    Job("copy sites and tokens to this node", 0.5, copy_settings),
-                    Job("apply flushes to Postgres", 0.05, engine.send),
-                    Job("purge raw rows", 3600.0, sweeper.run),
-                    Job("replace what is to be redacted", 1.0, redactor.run),
-                ]
-            )
-
-        end_jobs = await _in_background(
-            stack,
-            [
-                Job("count what was spooled", 0.05, engine.take),
-                Job(
-                    "destroy the keys of ended days",
-                    20.0,
-                    _plain(lambda: keys_of_days.destroy_ended(clock.now())),
-                ),
-                Job("destroy what is open of ended days", 20.0, engine.close_days),
-                Job("drop applied flushes", 60.0, engine.forget_sent),
-                Job("reach Postgres", 1.0, with_postgres),
-            ],
-        )
+        rollup = Rollup(config, database, Clock(), stack)
+        end_jobs = await _in_background(stack, rollup.jobs())
         await stop.wait()
         await end_jobs()
         with suppress(
             TimeoutError, errors.ServiceBusy
         ):  # what is left is durable, and taken at the next start
             async with asyncio.timeout(DRAIN_SECONDS):
-                await engine.finish()
+                await rollup.engine.finish()
+
+
+class Rollup:
+    """The objects of a rollup, and its jobs."""
+
+    def __init__(self, config: Config, database: Database, clock: Clock, stack: AsyncExitStack) -> None:
+        self._clock = clock
+        self._database = database
+        self._settings = SettingsFile(config.data_dir / "settings.msgpack")
+        self._settings.refresh()
+        self._keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
+        secret_key = secret.load(config.secret_key, config.data_dir)
+        installs = Installs(database, config.max_values)
+        counters = Counters(database, installs)
+        self._sites = Sites(database, clock)
+        self._products = Products(database, clock, secret_key)
+        self._licenses = Licenses(database, clock, secret_key)
+        state = State(config.data_dir / "state.db")
+        self.engine = drain.Drain(
+            state,
+            counters,
+            self._settings,
+            config.data_dir / "spool",
+            clock,
+            config.max_values,
+            config.outbox_limit,
+            new_id,
+        )
+        stack.callback(self.engine.close)
+        copy = LicenseCopy(config.data_dir / "licenses.db")
+        stack.callback(copy.close)
+        self._of_licenses = LicenseJobs(installs, copy, self.engine, clock)
+        self._sweeper = purge.Purge(database, self._sites, counters, clock, config.retention_days)
+        self._redactor = redact.Redactor(database, self.engine, Redactions(database, clock), state, clock)
+
+    def jobs(self) -> list[Job]:
+        """What runs whether Postgres answers or not."""
+        keys_of_days, now = self._keys_of_days, self._clock.now
+        return [
+            Job("count what was spooled", 0.05, self.engine.take),
+            Job("destroy the keys of ended days", 20.0, _plain(lambda: keys_of_days.destroy_ended(now()))),
+            Job("destroy what is open of ended days", 20.0, self.engine.close_days),
+            Job("drop applied flushes", 60.0, self.engine.forget_sent),
+            Job("reach Postgres", 1.0, self._with_postgres),
+        ]
+
+    async def _with_postgres(self) -> None:
+        await _until_migrated(self._database, self._sites, self._clock)
+        licenses = self._of_licenses
+        await licenses.tick()
+        await loop.run(
+            [
+                Job("copy sites, tokens and products to this node", 0.5, self._copy_settings),
+                Job("copy licenses to this node", 0.5, licenses.copy),
+                Job("apply flushes to Postgres", 0.05, self.engine.send),
+                Job("let the clock of silence go on", 5.0, licenses.tick),
+                Job("count installs", 2.0, licenses.count),
+                Job("free the seats of silent installs", 60.0, licenses.free_silent),
+                Job("sign the key sets anew", 600.0, self._products.renew_key_sets),
+                Job("forget customers and installs of long ago", 3600.0, self._forget),
+                Job("purge raw rows", 3600.0, self._sweeper.run),
+                Job("replace what is to be redacted", 1.0, self._redactor.run),
+            ]
+        )
+
+    async def _copy_settings(self) -> None:
+        found = await self._sites.settings()
+        self._settings.write(msgspec.structs.replace(found, products=await self._products.all()))
+        self._settings.refresh()
+
+    async def _forget(self) -> None:
+        now = self._clock.now()
+        await self._licenses.forget_customers(now)
+        await self._licenses.forget_installs(now)
 
 
 async def _until_migrated(database: Database, sites: Sites, clock: Clock) -> None:

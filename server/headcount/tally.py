@@ -14,6 +14,8 @@ import datasketches
 import msgspec
 
 from headcount import visits
+from headcount.licensed import Heartbeat, HeartbeatRow
+from headcount.licensing.sharing import Sharing
 from headcount.model import (
     NO_SITE,
     NOTHING,
@@ -32,6 +34,7 @@ from headcount.visits import Visit
 LG_K = 13
 """8,192 registers: 4 KB at most, 0.8 % standard error, exact to several hundred (Apache DataSketches HLL)."""
 
+_CARRIED = [name for name in HeartbeatRow.__struct_fields__ if name != "minute"]
 LedgerKey = tuple[int, str, date]
 
 
@@ -183,12 +186,16 @@ class Tally:
         self._max_values = max_values
         self._new_id = new_id
         self.ledgers: dict[LedgerKey, Ledger] = {}
+        self.sharing = Sharing()
 
     def take(self, records: Iterable[Record], known: Callable[[int], bool]) -> Flush:
         """Count the records, in the order of their time. `known` tells whether a site still exists."""
         flush = Flush()
         dropped: dict[tuple[int, date, str], int] = {}
         for record in records:
+            if isinstance(record, Heartbeat):
+                self._heartbeat(record, flush)
+                continue
             reason, count = (record.reason, record.count) if isinstance(record, Dropped) else (None, 1)
             if record.site != NO_SITE and not known(record.site):
                 dropped_site, reason = NO_SITE, str(Ignored.DELETED_SITE)
@@ -205,6 +212,7 @@ class Tally:
                 ledger.settle(visit)
                 flush.visits.append(visits.row(visit))
             flush.counts.extend(ledger.rows(site, day))
+        flush.sharing.extend(self.sharing.rows())
         flush.dropped.extend(Dropped(*key, count) for key, count in sorted(dropped.items()))
         return flush
 
@@ -218,6 +226,13 @@ class Tally:
         """Destroy these ledgers."""
         for key in keys:
             del self.ledgers[key]
+
+    def _heartbeat(self, heartbeat: Heartbeat, flush: Flush) -> None:
+        """Pass it on without the network; of an unknown key only its answer is counted."""
+        if heartbeat.license:
+            self.sharing.note(heartbeat)
+        fields = {name: getattr(heartbeat, name) for name in _CARRIED}
+        flush.heartbeats.append(HeartbeatRow(minute=heartbeat.at // 60_000 * 60, **fields))
 
     def _hit(self, hit: Hit, flush: Flush) -> Ignored | None:
         ledger = self.ledgers.get((hit.site, hit.zone, hit.day))

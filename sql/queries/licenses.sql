@@ -101,8 +101,10 @@ where license.product_id = $1 and license.id = $2
     and (select milliseconds from uptime) - instance.heard > plan.lease * 1000::bigint;
 
 -- name: begin_uptime
--- The clock of silence, begun once.
-insert into uptime (id, milliseconds, ticked_at, closed_day) values (1, 0, $1, $2) on conflict do nothing;
+-- The clock of silence, begun once. A day that was closed while the machine's clock ran ahead is opened again.
+insert into uptime (id, milliseconds, ticked_at, closed_day) values (1, 0, $1, $2)
+on conflict (id) do update set closed_day = excluded.closed_day, ticked_at = least(uptime.ticked_at, $1)
+where uptime.closed_day > excluded.closed_day;
 
 -- name: tick_uptime
 -- Let the clock go on, unless it stood still for longer than a minute: then heartbeats could not arrive.
@@ -246,3 +248,7 @@ update instance set counted = install.counts, counted_before = instance.counted_
 from install
 where install.product_id = instance.product_id and install.license_id = instance.license_id
     and install.instance = instance.instance and instance.counted <> install.counts;
+
+-- name: lock_license
+-- Keep a license as it is until the end of the transaction.
+select id from license where product_id = $1 and id = $2 for no key update;

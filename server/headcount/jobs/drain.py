@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from headcount import localtime, tally
 from headcount.clock import Clock
+from headcount.licensed import UTC_ZONE
 from headcount.model import Flush, Record
 from headcount.store import daykeys, spool
 from headcount.store.counters import Applied, Counters
@@ -31,6 +32,8 @@ MAX_FLUSHES = 20
 """Flushes that are read from the outbox at once."""
 EXPIRE_EVERY = 10_000
 """Milliseconds between two looks for visits that have ended."""
+SILENCE = 5_000
+"""Milliseconds after which a spool without a sign of its worker counts as left alone."""
 COMMIT = 60_000
 """Milliseconds from receiving an event until it is seen in its spool, at the very most."""
 
@@ -120,10 +123,20 @@ class Drain:
                 self._stale = True
                 raise
 
+    def hears(self) -> bool:
+        """Whether a web worker has written to its spool within the last few seconds: then checks can arrive."""
+        newest = max((reader.received for reader in self._readers.values()), default=0)
+        return self._clock.milliseconds() - newest < SILENCE
+
     @property
     def caught_up(self) -> bool:
         """Whether the last step left nothing in the spools."""
         return self._caught_up
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was spooled is in Postgres."""
+        return self._caught_up and not self._state.outbox_bytes()
 
     def close(self) -> None:
         for reader in self._readers.values():
@@ -243,9 +256,11 @@ class Drain:
             return now >= end + daykeys.GRACE and taken >= end
 
         keys = {key for key in self._tally.ledgers if is_over(key) or not self._settings.knows(key[0])}
-        if keys:
-            self._state.destroy(keys)  # the disk first: what fails there is tried again
+        shared = {key for key in self._tally.sharing.days if is_over((key[1], UTC_ZONE, key[2]))}
+        if keys or shared:
+            self._state.destroy(keys, shared)  # the disk first: what fails there is tried again
             self._tally.forget(keys)
+            self._tally.sharing.forget(shared)
 
     def _reload_if_stale(self) -> None:
         """After a failure what is in memory may be half done: what is on the disk is not."""
@@ -301,4 +316,4 @@ def _timed(name: str, batches: list[Batch]) -> list[tuple[int, str, Record]]:
 
 
 def _holds_something(flush: Flush) -> bool:
-    return bool(flush.hits or flush.visits or flush.counts or flush.dropped)
+    return any(getattr(flush, part) for part in flush.__struct_fields__)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from headcount.licensed import PRODUCTION, License, Plan, Standing, Status
 
+GOOD = (Status.ACTIVE, Status.GRACE)
+"""Answers with which software may run."""
 BAD = {Standing.SUSPENDED: Status.SUSPENDED, Standing.REVOKED: Status.REVOKED}
 
 
@@ -56,7 +58,7 @@ def limit(license: License, plan: Plan) -> int | None:
 def judge(license: License, plan: Plan, seat: Seat, now: int) -> Verdict:
     """The verdict on an install of this license. An install that needs no seat counts as holding one."""
     status = standing(license, plan, now)
-    if status not in (Status.ACTIVE, Status.GRACE):
+    if status not in GOOD:
         return refusal(status, now)
     if seat is Seat.FULL or seat is Seat.NONE:
         return refusal(Status.OVER_SEATS, now)

@@ -5,7 +5,7 @@ A network enters only as a keyed digest, and that only a sketch, which cannot gi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
 from hashlib import blake2b
 
@@ -71,13 +71,11 @@ class Sharing:
                 rows.append(SharingRow(*key, *more))
         return rows
 
-    def forget(self, is_over: Callable[[date], bool]) -> Iterable[Key]:
-        """Destroy the days that are over; which they were."""
-        gone = {key for key in self.days if is_over(key[2])}
-        for key in gone:
-            del self.days[key]
-        self.changed -= gone
-        return gone
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Destroy these days."""
+        for key in keys:
+            self.days.pop(key, None)
+            self.changed.discard(key)
 
 
 def _number(data: bytes) -> int:

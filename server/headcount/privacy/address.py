@@ -50,5 +50,10 @@ def network_bytes(address: Address) -> bytes:
     return address.packed if isinstance(address, IPv4Address) else address.packed[:8]
 
 
+def site_bytes(address: Address) -> bytes:
+    """What stands for a network: the /24 of an IPv4 address, or the /48 of an IPv6 address."""
+    return address.packed[:3] if isinstance(address, IPv4Address) else address.packed[:6]
+
+
 def _in(address: Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
     return any(address in network for network in networks)

@@ -1,7 +1,7 @@
 """The one door: a client's address and user agent end here.
 
-A `Client` exists only inside one request, between the socket and `reduce`. Nothing else looks into one, and it
-cannot be printed or stored. What comes out, a `Hit` or a reason, holds neither.
+A `Client` exists only inside one request, between the socket and `reduce` (or `whereabouts`, for a license
+check). Nothing else looks into one, and it cannot be printed or stored. What comes out holds neither.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from headcount import errors, localtime
+from headcount.licensed import UTC_ZONE
 from headcount.model import Dropped, Hit, Ignored, Site
 from headcount.privacy import address, agents, bots, channels, scrub, sources, traits, url
 from headcount.wire.event import MAX_PROP_VALUE, Event
@@ -137,6 +138,23 @@ def reduce(event: Event, client: Client, site: Site, at: int, lookups: Lookups) 
         interactive=event.interactive,
         scroll=event.scroll,
     )
+
+
+class Whereabouts(NamedTuple):
+    """What is kept of where a check came from."""
+
+    country: str
+    network: int
+    """64 bits for the network, on this day and for this license; nothing without the day's key. 0: not known."""
+
+
+def whereabouts(client: Client, license: int, day: date, lookups: Lookups) -> Whereabouts:
+    """Where a license check came from, without its address. `day`: of UTC."""
+    if client._address is None:
+        return Whereabouts("", 0)
+    salt = blake2b(license.to_bytes(8, "big"), digest_size=32, key=lookups.day_key(UTC_ZONE, day)).digest()
+    digest = blake2b(address.site_bytes(client._address), digest_size=8, key=salt).digest()
+    return Whereabouts(lookups.country(client._address), int.from_bytes(digest, "big", signed=True))
 
 
 def _token(day_key: bytes, site: int, client: Client) -> int:

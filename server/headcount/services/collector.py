@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 
 from headcount import errors, localtime
 from headcount.clock import Clock
-from headcount.model import NO_SITE, Dropped, Hit, Ignored, Scope, Site, Token
+from headcount.model import NO_SITE, Dropped, Hit, Ignored, Record, Scope, Site, Token
 from headcount.privacy import door, url
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import Spool
@@ -47,15 +48,21 @@ class Collector:
                 records += self._reduce(event, client, token, at)
             except errors.BadInput as error:
                 raise (error.at(index) if len(events) > 1 else error) from None
+        try:
+            await self.keep(records)
+        except errors.SpoolFull:
+            self._put_back([Dropped(record.site, record.day, Ignored.BUSY) for record in records])
+            raise
+        return Counter(Ignored(record.reason).public for record in records if isinstance(record, Dropped))
+
+    async def keep(self, records: Sequence[Record]) -> None:
+        """Returns when the records are on the disk, with the refusals that wait. Raises SpoolFull."""
         refused = self._take_refused()
         try:
             await self._spool.append([*records, *refused])
         except errors.SpoolFull:
-            self._put_back(
-                [*refused, *(Dropped(record.site, record.day, Ignored.BUSY) for record in records)]
-            )
+            self._put_back(refused)
             raise
-        return Counter(Ignored(record.reason).public for record in records if isinstance(record, Dropped))
 
     def refuse(self, reason: Ignored, site: Site | None = None, count: int = 1) -> None:
         """Count something that was answered with an error; it is spooled with what comes next."""
@@ -65,11 +72,9 @@ class Collector:
 
     async def keep_refused(self) -> None:
         """Spool the refusals that nothing else has taken along; once a second."""
-        if waiting := self._take_refused():
-            try:
-                await self._spool.append(waiting)
-            except errors.SpoolFull:
-                self._put_back(waiting)
+        if self._refused:
+            with suppress(errors.SpoolFull):
+                await self.keep([])
 
     def _take_refused(self) -> list[Dropped]:
         taken = [Dropped(*key, count) for key, count in self._refused.items()]

@@ -14,12 +14,13 @@ import asyncpg
 
 from headcount import visits
 from headcount.model import NO_SITE, CountRow, Flush, HitRow, VisitRow
+from headcount.store.installs import Installs
 from headcount.store.postgres import Database
 
 if TYPE_CHECKING:
     from headcount.store.postgres import Connection
 
-RAW_TABLES = ("hit", "visit")
+RAW_TABLES = ("hit", "visit", "heartbeat")
 _HIT_COLUMNS = (
     "site_id",
     "day",
@@ -47,15 +48,17 @@ class Applied(Enum):
 
 
 class Counters:
-    """The counters and raw rows of all sites."""
+    """The counters and raw rows of all sites, and what licenses bring."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, installs: Installs) -> None:
         self._database = database
+        self._installs = installs
         self._partitions: set[date] = set()
 
     async def apply(self, source: str, number: int, flush: Flush, now: datetime) -> Applied:
         """Apply flush `number` of a node exactly once."""
-        await self.ensure_partitions({row.day for row in flush.hits} | {row.day for row in flush.visits})
+        parts = (flush.hits, flush.visits, flush.heartbeats)
+        await self.ensure_partitions({row.day for part in parts for row in part})
         database = self._database
         try:
             async with database.transaction() as connection:
@@ -64,6 +67,8 @@ class Counters:
                 if not await database.change(connection, "fence_flush", source, number, now):
                     return _explain(await self._applied(connection, source), number)
                 await self._add(connection, await self._living(connection, flush))
+                if flush.heartbeats or flush.sharing:
+                    await self._installs.apply(connection, flush.heartbeats, flush.sharing, now)
         except asyncpg.CheckViolationError:
             self.forget_partitions()  # another node's purge has dropped one that we made
             raise
@@ -108,7 +113,8 @@ class Counters:
         living = {row["id"] for row in found} | {NO_SITE}
         if sites <= living:
             return flush
-        return Flush(*([row for row in part if row.site in living] for part in parts))  # type: ignore[arg-type]
+        kept = ([row for row in part if row.site in living] for part in parts)
+        return Flush(*kept)  # type: ignore[arg-type]
 
     async def _add(self, connection: Connection, flush: Flush) -> None:
         counts = _summed(flush.counts)

@@ -66,6 +66,15 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A connection whose statements all see the same moment; it only reads."""
+        async with (
+            self.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
     async def rows(self, name: str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of the named query."""
         return await self.select(self._sql[name], *arguments)

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from headcount import tally
+from headcount.licensing import sharing
 from headcount.model import NOTHING, Flush
 from headcount.store import spool
 from headcount.visits import Visit
@@ -35,6 +36,11 @@ create table if not exists cell (
     site integer not null, zone text not null, day text not null, dimension text not null, value text not null,
     sketch blob not null, sent integer not null,
     primary key (site, zone, day, dimension, value)
+) without rowid;
+create table if not exists sharing (
+    product integer not null, license integer not null, day text not null, what text not null,
+    sketch blob not null, sent integer not null,
+    primary key (product, license, day, what)
 ) without rowid;
 create table if not exists outbox (number integer primary key, body blob not null, applied_at integer);
 create index if not exists outbox_waiting on outbox (number) where applied_at is null;
@@ -77,6 +83,11 @@ class State:
             key = (site, zone, date.fromisoformat(day))
             ledger = target.ledgers.setdefault(key, tally.Ledger())
             ledger.cells.setdefault(dimension, {})[value] = tally.Cell(sketch, sent)
+        for product, license, day, what, sketch, sent in self._db.execute(
+            "select product, license, day, what, sketch, sent from sharing"
+        ):
+            sketches = target.sharing.days.setdefault((product, license, date.fromisoformat(day)), {})
+            sketches[what] = sharing.Sketch(sketch, sent)
         for (body,) in self._db.execute("select body from visit"):
             visit = _visit.decode(body)
             ledger = target.ledgers.setdefault((visit.site, visit.zone, visit.day), tally.Ledger())
@@ -85,25 +96,32 @@ class State:
 
     def changed(self, target: tally.Tally) -> bool:
         """Whether the tally holds anything that is not stored yet."""
-        return any(ledger.changes or ledger.changed_visits for ledger in target.ledgers.values())
+        ledgers = target.ledgers.values()
+        return bool(target.sharing.changed) or any(one.changes or one.changed_visits for one in ledgers)
 
     def save(self, target: tally.Tally, positions: Mapping[str, int], flush: Flush | None) -> None:
         """One transaction: what changed in the ledgers, how far the spools are taken, the next flush."""
         with self._transaction():
             for key, ledger in target.ledgers.items():
                 self._save_ledger(key, ledger)
+            self._save_sharing(target.sharing)
             self._db.executemany("insert or replace into position values (?, ?)", positions.items())
             if flush is not None:
                 self._append(flush)
         for ledger in target.ledgers.values():
             ledger.changes.clear()
             ledger.changed_visits.clear()
+        target.sharing.changed.clear()
 
-    def destroy(self, keys: Iterable[tally.LedgerKey]) -> None:
-        """Delete ledgers for good: also from the free pages and the write-ahead log."""
+    def destroy(self, keys: Iterable[tally.LedgerKey], days: Iterable[sharing.Key] = ()) -> None:
+        """Delete ledgers and days of licenses for good: also from the free pages and the write-ahead log."""
         with self._transaction():
             for key in keys:
                 self._delete(key)
+            self._db.executemany(
+                "delete from sharing where product = ? and license = ? and day = ?",
+                [(product, license, day.isoformat()) for product, license, day in days],
+            )
         self.truncate_log()
 
     def rewrite(self, target: tally.Tally, site: int, flush: Callable[[Flush], Flush]) -> None:
@@ -222,6 +240,16 @@ class State:
         self._db.executemany(
             "delete from visit where site = ? and zone = ? and day = ? and token = ?",
             [(site, zone, day, token) for token in ledger.changed_visits - ledger.visits.keys()],
+        )
+
+    def _save_sharing(self, found: sharing.Sharing) -> None:
+        self._db.executemany(
+            "insert or replace into sharing values (?, ?, ?, ?, ?, ?)",
+            [
+                (*key[:2], key[2].isoformat(), what, sketch.packed(), sketch.sent)
+                for key in found.changed
+                for what, sketch in found.days[key].items()
+            ],
         )
 
     def _delete(self, key: tally.LedgerKey) -> None:

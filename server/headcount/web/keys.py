@@ -6,6 +6,7 @@ from aiohttp import web
 
 from headcount.config import Config
 from headcount.services.collector import Collector
+from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites
@@ -14,6 +15,7 @@ from headcount.web.script import Script
 
 CONFIG = web.AppKey("CONFIG", Config)
 COLLECTOR = web.AppKey("COLLECTOR", Collector)
+LICENSING = web.AppKey("LICENSING", Licensing)
 LIMITER = web.AppKey("LIMITER", Limiter)
 REPORTS = web.AppKey("REPORTS", Reports)
 SETTINGS = web.AppKey("SETTINGS", SettingsFile)

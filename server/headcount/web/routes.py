@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from headcount.web import collect, pages, sites, stats
+from headcount.web import collect, license, pages, sites, stats
 
 
 def routes() -> list[web.RouteDef]:
@@ -27,5 +27,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v1/tokens", sites.list_tokens),
         web.post("/api/v1/tokens", sites.add_token),
         web.delete("/api/v1/tokens/{id}", sites.delete_token),
+        web.post("/api/license/check", license.check),
+        web.post("/api/license/dry-run", license.dry_run),
+        web.get("/api/license/keys", license.key_set),
+        web.get("/.well-known/jwks.json", license.jwks),
         web.get("/health/live", pages.live),
     ]

@@ -1,0 +1,57 @@
+"""The timed work on licenses: the node's copy, the clock of silence, leases, and the counts of a day."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from headcount.clock import Clock
+from headcount.jobs.drain import Drain
+from headcount.store.installs import Installs
+from headcount.store.licenses import LicenseCopy
+
+WHOLE_EVERY = 3600.0
+"""Seconds between two whole copies: for what a restored database has lost, and what is left of what was erased."""
+SHARE = 20
+"""Counting the installs takes at most this part of the time: 20 is 5 %."""
+AFTER_MIDNIGHT = timedelta(minutes=1)
+
+
+class LicenseJobs:
+    """One method a job."""
+
+    def __init__(self, installs: Installs, copy: LicenseCopy, drain: Drain, clock: Clock) -> None:
+        self._installs = installs
+        self._copy = copy
+        self._drain = drain
+        self._clock = clock
+        self._whole_at: float | None = None
+        self._count_after = 0.0
+
+    async def copy(self) -> None:
+        """Bring the node's copy of licenses and seats up to date."""
+        now = self._clock.monotonic()
+        whole = self._whole_at is None or now - self._whole_at > WHOLE_EVERY
+        await self._installs.copy_to(self._copy, self._clock.now(), whole)
+        if whole:
+            self._whole_at = now
+
+    async def tick(self) -> None:
+        """Let the clock of silence go on while checks can arrive."""
+        now = self._clock.now()
+        await self._installs.begin(now)
+        await self._installs.tick(now, self._drain.hears())
+
+    async def count(self) -> None:
+        """Count the installs as they stand, and for good those of the days that have ended."""
+        began = self._clock.monotonic()
+        if began < self._count_after:
+            return
+        # What still waits may be of yesterday. Whoever applies it closes the day at the right moment.
+        ended = (self._clock.now() - AFTER_MIDNIGHT).date() if self._drain.settled else date.min
+        await self._installs.count(ended)
+        self._count_after = began + SHARE * (self._clock.monotonic() - began)
+
+    async def free_silent(self) -> None:
+        """Free the seats of installs whose lease has run out."""
+        if self._drain.settled:
+            await self._installs.free_silent(self._clock.now())

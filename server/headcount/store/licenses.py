@@ -1,0 +1,114 @@
+"""The node's copy of licenses and of the installs that hold a seat: one SQLite file.
+
+The rollup writes it from Postgres twice a second; workers look each check up in it, so that a known install
+needs no round trip and no Postgres. What changed is read again from a minute before the last look on, because
+transactions become visible in another order than their time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headcount import errors
+from headcount.licensed import License
+from headcount.store import spool
+
+OVERLAP = timedelta(minutes=1)
+WHOLE = b""
+"""In place of an install: the license as a whole."""
+
+_SCHEMA = """
+create table if not exists license (digest blob primary key, id integer not null, body blob not null) without rowid;
+create index if not exists license_id on license (id);
+create table if not exists seat (license integer, instance blob, primary key (license, instance)) without rowid;
+create table if not exists mark (changed_at text not null);
+"""
+_encode = msgspec.msgpack.Encoder().encode
+_license = msgspec.msgpack.Decoder(License)
+
+Seat = tuple[int, bytes, bool]
+"""License, install, whether it holds a seat."""
+
+
+class LicenseCopy:
+    """The copy on this node's disk."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._db = spool.connect(path)
+        # A power cut may lose the last transactions, mark included: they are read again.
+        self._db.execute("pragma synchronous = normal")
+        self._db.executescript(_SCHEMA)
+
+    def license(self, digest: bytes) -> License | None:
+        """The license of this key, if the copy holds it. Raises ServiceBusy if the copy cannot be read."""
+        row = self._row("select body from license where digest = ?", digest)
+        return _license.decode(row[0]) if row else None
+
+    def holds_seat(self, license: int, instance: bytes) -> bool:
+        return (
+            self._row("select 1 from seat where license = ? and instance = ?", license, instance) is not None
+        )
+
+    def changed_since(self) -> datetime | None:
+        """From when on to ask what changed; None: ask for everything."""
+        row = self._row("select changed_at from mark")
+        return datetime.fromisoformat(row[0]) - OVERLAP if row else None
+
+    def replace(self, licenses: Iterable[License], seats: Iterable[Seat], now: datetime) -> None:
+        """Begin anew with all that there is."""
+        with self._db:
+            self._db.execute("begin immediate")
+            self._db.execute("delete from license")
+            self._db.execute("delete from seat")
+            self._put(licenses, seats, now)
+
+    def merge(
+        self,
+        licenses: Iterable[License],
+        seats: Iterable[Seat],
+        erased: Iterable[tuple[int, bytes]],
+        now: datetime,
+    ) -> None:
+        """Take in what changed. What was erased may have come back since: it is among the changes then."""
+        with self._db:
+            self._db.execute("begin immediate")
+            for license, instance in erased:
+                if instance == WHOLE:
+                    self._db.execute("delete from license where id = ?", (license,))
+                    self._db.execute("delete from seat where license = ?", (license,))
+                else:
+                    self._db.execute(
+                        "delete from seat where license = ? and instance = ?", (license, instance)
+                    )
+            self._put(licenses, seats, now)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _put(self, licenses: Iterable[License], seats: Iterable[Seat], now: datetime) -> None:
+        self._db.executemany(
+            "insert or replace into license values (?, ?, ?)",
+            [(license.digest, license.id, _encode(license)) for license in licenses],
+        )
+        held: list[tuple[int, bytes]] = []
+        freed: list[tuple[int, bytes]] = []
+        for license, instance, seat in seats:
+            (held if seat else freed).append((license, instance))
+        self._db.executemany("delete from seat where license = ? and instance = ?", freed)
+        self._db.executemany("insert or ignore into seat values (?, ?)", held)
+        self._db.execute("delete from mark")
+        self._db.execute("insert into mark values (?)", (now.astimezone(UTC).isoformat(),))
+
+    def _row(self, query: str, *arguments: object) -> tuple[Any, ...] | None:
+        try:
+            found: tuple[Any, ...] | None = self._db.execute(query, arguments).fetchone()
+        except sqlite3.Error as error:
+            raise errors.ServiceBusy("the local copy of licenses cannot be read") from error
+        return found

@@ -1,0 +1,111 @@
+"""`/api/license/…`: what self-hosted software asks. Open to all who hold a key; see docs/licenses.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from headcount import errors
+from headcount.licensed import Heartbeat
+from headcount.licensing import jws
+from headcount.licensing import keys as license_keys
+from headcount.model import Ignored
+from headcount.privacy import door
+from headcount.web import keys
+from headcount.web.body import read
+from headcount.web.collect import client_of
+from headcount.web.middleware import answer
+from headcount.wire import check as wire
+
+_REASONS = {errors.TooManyRequests: Ignored.LICENSE_RATE_LIMIT, errors.BadInput: Ignored.LICENSE_INVALID}
+
+
+async def check(request: web.Request) -> web.Response:
+    """The signed answer to a check, which is also the heartbeat."""
+    client = client_of(request)
+    with _counted(request):
+        question = await _question(request, client)
+        return answer(await request.app[keys.LICENSING].check(question, client))
+
+
+async def dry_run(request: web.Request) -> web.Response:
+    """Exactly what a check would store. Nothing is stored."""
+    client = client_of(request)
+    question = await _question(request, client, nonce=False)
+    heartbeat = await request.app[keys.LICENSING].dry_run(question, client)
+    return answer(shown(heartbeat, question.unknown))
+
+
+async def key_set(request: web.Request) -> web.Response:
+    """The keys of a product, signed by its root key."""
+    name = wire.product_of({"product": request.query.get("product")})
+    response = answer({"keys": request.app[keys.LICENSING].key_set(name)})
+    response.headers["Cache-Control"] = "max-age=300"
+    return response
+
+
+async def jwks(request: web.Request) -> web.Response:
+    """The keys that sign answers, of all products, as a JWK Set (RFC 7517, RFC 8037)."""
+    found = request.app[keys.LICENSING].public_keys()
+    return answer(
+        {
+            "keys": [
+                {
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "alg": jws.ALGORITHM,
+                    "use": "sig",
+                    "kid": key.kid,
+                    "x": jws.encode(key.public),
+                }
+                for key in found
+            ]
+        }
+    )
+
+
+async def _question(request: web.Request, client: door.Client, *, nonce: bool = True) -> wire.Question:
+    """The question of the body. Raises TooManyRequests: a client has a bucket, and so has a key."""
+    limiter = request.app[keys.LIMITER]
+    limiter.check(client.key())
+    question = wire.parse(await read(request), nonce=nonce)
+    limiter.check(license_keys.digest(question.key))
+    if question.unknown and nonce:
+        request.app[keys.COLLECTOR].refuse(Ignored.LICENSE_FIELD, count=question.unknown)
+    return question
+
+
+@contextmanager
+def _counted(request: web.Request) -> Iterator[None]:
+    try:
+        yield
+    except (errors.TooManyRequests, errors.BadInput) as error:
+        reason = next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+        request.app[keys.COLLECTOR].refuse(reason)
+        raise
+
+
+def shown(heartbeat: Heartbeat, dropped: int) -> dict[str, Any]:
+    """A heartbeat as it would be stored, place by place."""
+    fields = msgspec.to_builtins(heartbeat, builtin_types=(bytes,))
+    named = dict(zip(Heartbeat.__struct_fields__, fields[1:], strict=True))
+    named["instance"] = heartbeat.instance.hex()
+    named["license"] = str(heartbeat.license)
+    named["product"] = str(heartbeat.product)
+    for_a_while = {name: named.pop(name) for name in ("at", "network")}
+    token = {name: named.pop(name) for name in ("chain", "generation", "random")}
+    named["minute"] = heartbeat.at // 60_000 * 60
+    return {
+        "heartbeat": {"kept": "30 days at most", **named},
+        "install": {
+            "kept": "until it is erased, at the latest 400 days after its last heartbeat",
+            **{name: value for name, value in named.items() if name not in ("day",)},
+            "token": token,
+        },
+        "spool": {"kept": "seconds, until it is counted", **for_a_while},
+        "dropped_fields": dropped,
+    }
