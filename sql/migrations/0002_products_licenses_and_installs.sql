@@ -106,6 +106,7 @@ create table license (
     unique (product_id, digest),
     foreign key (product_id, plan_id) references plan (product_id, id)
 );
+create index on license (id);
 create index on license (digest);
 create index on license (changed_at);
 comment on table license is 'What customers hold; the key itself is shown once and never kept.';
@@ -327,3 +328,11 @@ from (
     cross join lateral (select milliseconds - instance.heard as silence, ticked_at from uptime) as clock
 ) as judged;
 comment on view install is 'Installs with their state; one counts that holds a seat and is active or late.';
+
+create view issued as
+select license.*, product.name as product, product.customer_fields, plan.name as plan, plan.grace,
+    coalesce(license.seats, plan.seats) as seats_limit
+from license
+join product on product.id = license.product_id
+join plan on plan.product_id = license.product_id and plan.id = license.plan_id;
+comment on view issued is 'Licenses with what their product and plan say of them.';
