@@ -94,6 +94,7 @@ create table license (
     digest bytea not null,
     plan_id bigint not null,
     standing text not null check (standing in ('active', 'suspended', 'revoked')),
+    standing_at timestamptz not null,
     seats int check (seats >= 0),
     expires_at timestamptz,
     used int not null default 0 check (used >= 0),
@@ -115,6 +116,7 @@ comment on column license.id is 'Random identity.';
 comment on column license.digest is 'SHA-256 of the key (130 random bits), to recognise it.';
 comment on column license.plan_id is 'Its plan.';
 comment on column license.standing is 'active, suspended or revoked, as the vendor has decided.';
+comment on column license.standing_at is 'When the vendor decided so.';
 comment on column license.seats is 'Seats in place of the plan''s; null: as the plan.';
 comment on column license.expires_at is 'When it ends; null: never.';
 comment on column license.used is 'Seats that are taken: the counter that a new install claims from.';
@@ -297,7 +299,7 @@ create table idempotency (
 comment on table idempotency is 'Answers to requests that carry an Idempotency-Key, so that a repeat does nothing twice; kept for a day.';
 comment on column idempotency.token_id is 'The token that asked.';
 comment on column idempotency.digest is 'SHA-256 of the Idempotency-Key.';
-comment on column idempotency.request is 'SHA-256 of the request, to notice an Idempotency-Key that is used for another one.';
+comment on column idempotency.request is 'Digest of the request under HEADCOUNT_SECRET_KEY, to notice an Idempotency-Key that is used for another one.';
 comment on column idempotency.answer is 'The answer, encrypted under the Idempotency-Key and HEADCOUNT_SECRET_KEY.';
 comment on column idempotency.created_at is 'When it was answered.';
 
@@ -309,7 +311,7 @@ comment on column token.scopes is 'What it may do: events:write, stats:read, sit
 -- lease. An install with a license file is offline as long as that keeps its seat.
 create view install as
 select product_id, license_id, instance, plan, seat, state, first_seen, last_seen, version, country, environment,
-    os, arch, status, forks, offline_until, counted, counted_before, exempt,
+    os, arch, status, forks, offline_until, counted, counted_before, changed_at, exempt,
     seat and state in ('active', 'late') as counts,
     state in ('active', 'late') as alive
 from (
@@ -325,7 +327,10 @@ from (
     from instance
     join license on license.product_id = instance.product_id and license.id = instance.license_id
     join plan on plan.product_id = license.product_id and plan.id = license.plan_id
-    cross join lateral (select milliseconds - instance.heard as silence, ticked_at from uptime) as clock
+    cross join lateral (
+        select coalesce((select milliseconds from uptime), 0) - instance.heard as silence,
+            coalesce((select ticked_at from uptime), instance.last_seen) as ticked_at
+    ) as clock
 ) as judged;
 comment on view install is 'Installs with their state; one counts that holds a seat and is active or late.';
 

@@ -37,8 +37,8 @@ select license_id, instance, seat from instance where seat;
 select license_id, instance from erasure where erased_at >= $1;
 
 -- name: claim_seat
--- A seat for a new install, in one statement; no row: all are taken. A known install violates the primary key,
--- and that aborts the counter too.
+-- A seat for a new install, in one statement; no row: all are taken.
+-- A known install violates the primary key, and that aborts the counter too.
 with claimed as (
     update license set used = used + 1, changed_at = $4
     where product_id = $1 and id = $2 and standing = 'active'
@@ -116,7 +116,7 @@ where $1 > ticked_at;
 -- Let the clock stand still: heartbeats cannot arrive.
 update uptime set ticked_at = $1 where $1 > ticked_at;
 
--- name: lock_licenses
+-- name: living_licenses
 -- Which of these licenses still exist, with their plans; they cannot be erased until the flush is in.
 select license.product_id, license.id, plan.name as plan
 from license join plan on plan.product_id = license.product_id and plan.id = license.plan_id
@@ -194,8 +194,9 @@ update install_count set installs = 0, new_installs = 0, returning_installs = 0,
 where day = $1 and (installs <> 0 or new_installs <> 0 or returning_installs <> 0 or lost_installs <> 0);
 
 -- name: count_installs
--- The installs of a day as they stand now, by each dimension; the rarest values past a limit as (other). By
--- environment those without need of a seat are listed too, by status those without a seat, by state all.
+-- The installs of a day as they stand now, by each dimension; the rarest values past a limit as (other).
+-- By environment those without need of a seat are listed too, by status those without a seat, by state all. A
+-- seat that was taken after the end of the day is none of that day.
 insert into install_count (product_id, dimension, day, value, installs, new_installs, returning_installs,
     lost_installs)
 select product_id, dimension, $1, value, sum(installs), sum(new_installs), sum(returning_installs),
@@ -205,17 +206,19 @@ from (
         case when row_number() over (partition by product_id, dimension order by count(*) desc, value) > $2
             then '(other)' else value end as value,
         count(*) filter (where listed) as installs,
-        count(*) filter (where counts and not counted_before) as new_installs,
-        count(*) filter (where counts and not counted and counted_before) as returning_installs,
-        count(*) filter (where counted and not counts) as lost_installs
-    from install cross join lateral (values
-        ('', '', counts),
-        ('version', version, counts),
-        ('plan', plan, counts),
-        ('country', country, counts),
-        ('os', os, counts),
-        ('environment', environment, counts or (exempt and alive)),
-        ('status', status, counts or (alive and not exempt)),
+        count(*) filter (where counts_then and not counted_before) as new_installs,
+        count(*) filter (where counts_then and not counted and counted_before) as returning_installs,
+        count(*) filter (where counted and not counts_then) as lost_installs
+    from (
+        select *, counts and changed_at < (($1::date + 1)::timestamp at time zone 'UTC') as counts_then from install
+    ) as install cross join lateral (values
+        ('', '', counts_then),
+        ('version', version, counts_then),
+        ('plan', plan, counts_then),
+        ('country', country, counts_then),
+        ('os', os, counts_then),
+        ('environment', environment, counts_then or (exempt and alive)),
+        ('status', status, counts_then or (alive and not exempt)),
         ('state', state, not exempt)
     ) as part (dimension, value, listed)
     where listed or counted
@@ -230,7 +233,8 @@ on conflict (product_id, dimension, day, value) do update set
 
 -- name: list_cells
 -- Installs by version, plan and country at once.
-select product_id, version, plan, country, count(*) as installs from install where counts
+select product_id, version, plan, country, count(*) as installs from install
+where counts and changed_at < (($1::date + 1)::timestamp at time zone 'UTC')
 group by product_id, version, plan, country;
 
 -- name: clear_cells
@@ -244,10 +248,14 @@ select * from unnest($1::bigint[], $2::date[], $3::text[], $4::text[], $5::text[
 
 -- name: note_counted
 -- Remember with each install whether it was counted on the day that closes.
-update instance set counted = install.counts, counted_before = instance.counted_before or install.counts
-from install
-where install.product_id = instance.product_id and install.license_id = instance.license_id
-    and install.instance = instance.instance and instance.counted <> install.counts;
+update instance set counted = judged.counts, counted_before = instance.counted_before or judged.counts
+from (
+    select product_id, license_id, instance,
+        counts and changed_at < (($1::date + 1)::timestamp at time zone 'UTC') as counts
+    from install
+) as judged
+where judged.product_id = instance.product_id and judged.license_id = instance.license_id
+    and judged.instance = instance.instance and instance.counted <> judged.counts;
 
 -- name: lock_license
 -- Keep a license as it is until the end of the transaction.

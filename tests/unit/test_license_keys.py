@@ -6,6 +6,7 @@ import hashlib
 import hmac
 
 import pytest
+
 from headcount import errors
 from headcount.licensing import keys
 

@@ -166,7 +166,7 @@ class Installs:
         ids = sorted({row.license for row in heartbeats} | {row.license for row in sharing})
         plans = {
             (row["product_id"], row["id"]): row["plan"]
-            for row in await self._database.fetch(connection, "lock_licenses", ids)
+            for row in await self._database.fetch(connection, "living_licenses", ids)
         }
         of_license = [row for row in heartbeats if (row.product, row.license) in plans]
         unknown = [row for row in heartbeats if not row.license]
@@ -191,13 +191,13 @@ class Installs:
         while closed + _DAY < day:
             closed += _DAY
             await self._count(connection, closed)
-            await self._database.change(connection, "note_counted")
+            await self._database.change(connection, "note_counted", closed)
             await self._database.change(connection, "set_closed_day", closed)
 
     async def _count(self, connection: Connection, day: date) -> None:
         await self._database.change(connection, "clear_installs", day)
         await self._database.change(connection, "count_installs", day, self._max_values)
-        rows = await self._database.fetch(connection, "list_cells")
+        rows = await self._database.fetch(connection, "list_cells", day)
         await self._database.change(connection, "clear_cells", day)
         products: dict[int, dict[cells.Cell, int]] = {}
         for row in rows:
