@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from headcount import errors
+from headcount.licensed import Product
 from headcount.model import Scope, Site, Token
 from headcount.services import sites
 from headcount.web import keys
@@ -45,3 +46,15 @@ def site_for(request: web.Request, token: Token, site_id: str) -> Site:
     if site is None:
         raise errors.NotFound("site_id", "there is no such site")
     return site
+
+
+def product_for(request: web.Request, token: Token, name: str) -> Product:
+    """The product that a question names, if the token may ask. Raises NotAllowed and NotFound."""
+    product = request.app[keys.SETTINGS].product(name)
+    if token.site_id is not None:
+        raise errors.NotAllowed("site_id", "the token is for one site, not for products")
+    if token.product_id is not None and (product is None or product.id != token.product_id):
+        raise errors.NotAllowed("site_id", "the token is for another product")
+    if product is None:
+        raise errors.NotFound("site_id", "there is no such product")
+    return product
