@@ -209,3 +209,5 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     forks: int
     """How often two installs turned out to share this identity."""
+    offline_until: datetime | None
+    """Until when a license file keeps its seat; None: it has none."""

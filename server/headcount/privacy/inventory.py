@@ -14,6 +14,7 @@ GOOD = "for good, until the site is deleted or reset"
 RAW = "30 days at most, less by setting, today included"
 LICENSED = "as long as the product is sold here"
 LICENSE = "until the license is erased"
+CUSTOMER = "until the license is erased, the vendor switches it off, or a year has passed since it ended or was revoked"
 INSTALL = "until it or its license is erased, at the latest 400 days after its last heartbeat"
 PRODUCT_GOOD = "for good"
 NODE = "as long as the node exists"
@@ -295,14 +296,20 @@ ENTRIES: tuple[Entry, ...] = (
         digest="SHA-256 of the key (130 random bits), to recognise it.",
         plan_id="Its plan.",
         standing="active, suspended or revoked, as the vendor has decided.",
+        standing_at="When the vendor decided so.",
         seats="Seats in place of the plan's; null: as the plan.",
         expires_at="When it ends; null: never.",
         used="Seats that are taken: the counter that a new install claims from.",
         customer_ref="The vendor's own reference to the customer.",
-        customer_name="Name of the customer; only if the product keeps customer fields.",
-        customer_email="E-mail address of the customer; only if the product keeps customer fields.",
         created_at="When it was issued.",
         changed_at="When it last changed, for the local copies.",
+    ),
+    *_fields(
+        Place.POSTGRES,
+        "license",
+        CUSTOMER,
+        customer_name="Name of the customer; only if the product keeps customer fields.",
+        customer_email="E-mail address of the customer; only if the product keeps customer fields.",
     ),
     *_fields(
         Place.POSTGRES,
@@ -407,7 +414,7 @@ ENTRIES: tuple[Entry, ...] = (
         "1 day",
         token_id="The token that asked.",  # noqa: S106
         digest="SHA-256 of the Idempotency-Key.",
-        request="SHA-256 of the request, to notice an Idempotency-Key that is used for another one.",
+        request="Digest of the request under HEADCOUNT_SECRET_KEY, to notice an Idempotency-Key that is used for another one.",
         answer="The answer, encrypted under the Idempotency-Key and HEADCOUNT_SECRET_KEY.",
         created_at="When it was answered.",
     ),

@@ -1,12 +1,12 @@
 """Licenses as the vendor handles them. A key is shown once; only its digest is kept.
 
-Whoever locks rows takes the license's first and its instances' after that, as checks do.
+Whoever locks rows takes the license's first and its installs' after that, as checks do.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 import msgspec
@@ -15,15 +15,30 @@ from msgspec import UNSET
 from headcount import errors
 from headcount.clock import Clock
 from headcount.licensed import Standing
-from headcount.licensing import keys
+from headcount.licensing import keys, transitions
+from headcount.licensing.transitions import Act
 from headcount.services.products import Products
 from headcount.services.sites import new_id
-from headcount.store.postgres import Database
+from headcount.store.postgres import LONG, Database
 from headcount.store.secret import Secret
-from headcount.wire import license as license_fields
+from headcount.wire import fields
+from headcount.wire import license as wire
 
 if TYPE_CHECKING:
     from headcount.store.postgres import Connection
+
+CUSTOMER_KEPT = timedelta(days=365)
+"""How long the name and the e-mail address of a customer outlive the license."""
+INSTALL_KEPT = timedelta(days=400)
+"""How long an install without a seat is kept after its last heartbeat, and a day of signs of sharing."""
+A_DAY = timedelta(days=1)
+STAYS = {
+    "daily counts of the product": "they say how many installs there were, and not of which license",
+    "answers under an Idempotency-Key": "encrypted, for a day at most, so that a repeated request does nothing twice",
+    "the digest in local copies": "for an hour at most, until each node has read its copy anew",
+    "backups of Postgres": "they are yours: they forget when you delete them",
+}
+"""What an erasure leaves, and why."""
 
 
 class License(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +47,9 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     product_id: int
     product: str
+    plan_id: int
     plan: str
+    digest: bytes
     standing: Standing
     seats: int | None
     """In place of the plan's; None: as the plan."""
@@ -44,7 +61,7 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     grace: int
     """Seconds past the end that software goes on."""
     customer_fields: bool
-    """Whether the product keeps the two fields after the next."""
+    """Whether the product keeps the name and the e-mail address of a customer."""
     customer_ref: str
     customer_name: str
     customer_email: str
@@ -54,8 +71,16 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
         return f"License({self.id})"
 
 
+class Erased(NamedTuple):
+    """What was deleted with a license."""
+
+    installs: int
+    heartbeats: int
+    sharing: int
+
+
 class Licenses:
-    """Issues and changes licenses. Every method raises DatabaseDown without Postgres.
+    """Issues and changes licenses. Every method raises DatabaseDown without Postgres, NotFound for what is not there.
 
     `only`: the id of the one product whose licenses may be seen and changed; None: all.
     """
@@ -67,50 +92,222 @@ class Licenses:
         self._only = only
         self._products = Products(database, clock, secret, only)
 
-    async def issue(self, product: str, plan: str, fields: license_fields.Fields) -> tuple[str, License]:
-        """A new license: its key, which is never shown again, and what is kept. Raises BadInput and NotFound."""
-        fields = license_fields.check(fields)
-        plain, id, now = keys.new(), new_id(), self._clock.now()
+    def limited(self, only: int | None, database: Database | None = None) -> Licenses:
+        """The same for one product, and on this database."""
+        return Licenses(database or self._database, self._clock, self._secret, only)
+
+    async def issue(self, product: str, plan: str, given: wire.Fields) -> tuple[str, License]:
+        """A new license: its key, which is never shown again, and what is kept. Raises BadInput."""
+        given = wire.customer(given)
+        seats, now = wire.seats(given.seats), self._clock.now()
+        expires_at = wire.end(given, now)
+        plain, id = keys.new(), new_id()
         async with self._database.transaction() as connection:
-            product_id, plan_id = await self._plan_of(connection, product, plan, fields)
+            row = await self._products.row_of(connection, product)
+            _check_customer(given, row["name"], row["customer_fields"])
             await self._database.change(
                 connection,
                 "add_license",
-                product_id,
+                row["id"],
                 id,
                 keys.digest(plain),
-                plan_id,
-                fields.seats if fields.seats is not UNSET else None,
-                license_fields.moment("expires_at", fields.expires_at) if fields.expires_at else None,
-                fields.customer_ref or "",
-                fields.customer_name or "",
-                fields.customer_email or "",
+                await self._products.plan_of(connection, row["id"], plan),
+                seats,
+                expires_at,
+                given.customer_ref or "",
+                given.customer_name or "",
+                given.customer_email or "",
                 now,
             )
-            return keys.shown(plain), await self._get(connection, id)
+            return keys.shown(plain), await self.read(connection, id)
 
     async def get(self, id: int) -> License:
-        """The license of this id. Raises NotFound."""
+        """The license of this id."""
         async with self._database.connection() as connection:
-            return await self._get(connection, id)
+            return await self.read(connection, id)
 
-    async def _get(self, connection: Connection, id: int) -> License:
-        found = await self._database.fetch(connection, "get_license", id, self._only)
+    async def find(self, key: str) -> License:
+        """The license of this key, as somebody typed it. Raises BadInput for what is no key."""
+        async with self._database.connection() as connection:
+            found = await self.by_digest(connection, keys.digest(keys.parse(key)))
+        if found is None:
+            raise errors.NotFound("key", "there is no license of this key")
+        return found
+
+    async def page(self, filters: wire.Filters, limit: int = 100, after: int = 0) -> list[License]:
+        """Licenses by id, from the one after `after` on. Raises BadInput."""
+        wanted = {
+            name: fields.text(name, value, wire.MAX_REF) for name, value in fields.given(filters).items()
+        }
+        rows = await self._database.rows(
+            "list_licenses",
+            after,
+            limit,
+            self._only,
+            wanted.get("product"),
+            wanted.get("plan"),
+            wanted.get("customer_ref"),
+            wire.status(wanted["status"]) if "status" in wanted else None,
+            self._clock.now(),
+        )
+        return [_license(row) for row in rows]
+
+    async def act(self, id: int, act: Act) -> License:
+        """Suspend, reinstate or revoke it. Raises Conflict where its standing does not allow that."""
+        froms = transitions.before(act)
+        async with self._database.transaction() as connection:
+            license = await self.read(connection, id)
+            now, target = self._clock.now(), transitions.after(froms[0], act)
+            key = license.product_id, license.id
+            if not await self._database.change(connection, "set_standing", *key, target, now, froms):
+                transitions.after((await self.read(connection, id)).standing, act)
+                raise errors.Conflict("status", "has changed at this moment: look again")
+            return await self.read(connection, id)
+
+    async def renew(self, id: int, term: wire.Term) -> License:
+        """Let it end later, or never. Raises BadInput and Conflict."""
+        if term.expires_at is UNSET and term.lasts is UNSET:
+            raise errors.BadInput("for", "or expires_at is required")
+        now = self._clock.now()
+        async with self._database.transaction() as connection:
+            license = await self.lock(connection, id, Act.RENEW)
+            if license.expires_at is None and term.lasts is not UNSET:
+                raise errors.Conflict("for", "has no end to count from: the license never ends")
+            expires_at = wire.end(term, now, license.expires_at)
+            if expires_at is not None and expires_at <= now:
+                raise errors.BadInput(
+                    "expires_at", "must be later than now; to end a license at once, revoke it"
+                )
+            return await self._keep(connection, msgspec.structs.replace(license, expires_at=expires_at))
+
+    async def set(self, id: int, given: wire.Change) -> License:
+        """Change plan, seats or customer. Installs that hold a seat keep it. Raises BadInput and Conflict."""
+        given = wire.customer(given)
+        async with self._database.transaction() as connection:
+            license = await self.lock(connection, id, Act.SET)
+            _check_customer(given, license.product, license.customer_fields)
+            changes = fields.given(given)
+            if given.seats is not UNSET:
+                changes["seats"] = wire.seats(given.seats)
+            if "plan" in changes:
+                plan = changes.pop("plan")
+                changes["plan_id"] = await self._products.plan_of(connection, license.product_id, plan)
+            return await self._keep(connection, msgspec.structs.replace(license, **changes))
+
+    async def transfer(self, id: int, given: wire.Customer) -> License:
+        """Give it to another customer. The installs of the one before are forgotten, and so is what is not given."""
+        if not given.customer_ref:
+            raise errors.BadInput("customer_ref", "is required: whose license it is from now on")
+        given = wire.customer(given)
+        async with self._database.transaction() as connection:
+            license = await self.lock(connection, id, Act.TRANSFER)
+            _check_customer(given, license.product, license.customer_fields)
+            await self._forget_installs(connection, license)
+            await self._database.change(connection, "empty_seats", license.product_id, id, self._clock.now())
+            new = msgspec.structs.replace(
+                license,
+                customer_ref=given.customer_ref or "",
+                customer_name=given.customer_name or "",
+                customer_email=given.customer_email or "",
+            )
+            return await self._keep(connection, new)
+
+    async def release(self, id: int, instance: bytes | None) -> int:
+        """Free the seat of an install (None: of all); how many were freed. One that still runs takes it again."""
+        now = self._clock.now()
+        async with self._database.transaction() as connection:
+            license = await self.lock(connection, id)
+            key = license.product_id, license.id
+            if instance is None:
+                freed = await self._database.change(connection, "drop_seats", *key, now)
+            else:
+                if not await self._database.fetch(connection, "has_seat", *key, instance):
+                    raise errors.NotFound("instance", "the license has no such install")
+                freed = await self._database.change(connection, "drop_seat", *key, instance, now)
+            if freed:
+                await self._database.change(connection, "give_back_seats", *key, freed, now)
+        return freed
+
+    async def erase(self, id: int) -> Erased:
+        """Delete a license and all that is kept of it; only what STAYS names is left."""
+        async with self._database.transaction() as connection:
+            license = await self.read(connection, id)
+            key = license.product_id, license.id
+            if not await self._database.fetch(connection, "lock_license_to_erase", *key):
+                raise _no_license()
+            counts = await self._forget_installs(connection, license)
+            await self._database.change(connection, "erase_license", *key, self._clock.now())
+        return counts
+
+    async def forget_customers(self, now: datetime) -> None:
+        """Empty the names and e-mail addresses with licenses that ended, or were revoked, a year ago."""
+        await self._database.execute("forget_old_customers", now - CUSTOMER_KEPT)
+
+    async def forget_installs(self, now: datetime) -> None:
+        """Delete installs that have gone long ago, and what is kept for a day or some only."""
+        async with self._database.transaction() as connection:
+            change = self._database.change
+            await change(connection, "forget_old_installs", now - INSTALL_KEPT, now, seconds=LONG)
+            await change(connection, "forget_old_sharing", (now - INSTALL_KEPT).date(), seconds=LONG)
+            await change(connection, "forget_old_erasures", now - A_DAY)
+            await change(connection, "forget_old_answers", now - A_DAY)
+
+    async def read(self, connection: Connection, id: int) -> License:
+        """The license as it is now."""
+        known = 0 < id < 1 << 63
+        found = await self._database.fetch(connection, "get_license", id, self._only) if known else []
         if not found:
             raise _no_license()
         return _license(found[0])
 
-    async def _plan_of(
-        self, connection: Connection, product: str, plan: str, fields: license_fields.Fields
-    ) -> tuple[int, int]:
-        """The product and plan of these names, if a license of them may have these fields."""
-        row = await self._products.row_of(connection, product)
-        for name in ("customer_name", "customer_email"):
-            if getattr(fields, name) and not row["customer_fields"]:
-                raise errors.BadInput(
-                    name, f"is not kept: switch it on with headcount product set {product} --customer-fields"
-                )
-        return row["id"], await self._products.plan_of(connection, row["id"], plan)
+    async def by_digest(self, connection: Connection, digest: bytes) -> License | None:
+        """The license of the key with this digest."""
+        found = await self._database.fetch(connection, "license_of_digest", digest, self._only)
+        return _license(found[0]) if found else None
+
+    async def lock(self, connection: Connection, id: int, act: Act | None = None) -> License:
+        """The license, which nobody else changes until the transaction ends. Raises Conflict by the table."""
+        license = await self.read(connection, id)
+        # The product before the license, as in everything that changes customer fields.
+        await self._products.row_of(connection, license.product)
+        await self._database.fetch(connection, "lock_license", license.product_id, id)
+        license = await self.read(connection, id)
+        if act is not None:
+            transitions.after(license.standing, act)
+        return license
+
+    async def _keep(self, connection: Connection, license: License) -> License:
+        await self._database.change(
+            connection,
+            "set_license",
+            license.product_id,
+            license.id,
+            license.plan_id,
+            license.seats,
+            license.expires_at,
+            license.customer_ref,
+            license.customer_name,
+            license.customer_email,
+            self._clock.now(),
+        )
+        return await self.read(connection, license.id)
+
+    async def _forget_installs(self, connection: Connection, license: License) -> Erased:
+        key = license.product_id, license.id
+        return Erased(
+            await self._database.change(connection, "forget_installs_of", *key, self._clock.now()),
+            await self._database.change(connection, "forget_heartbeats_of", *key, seconds=LONG),
+            await self._database.change(connection, "forget_sharing_of", *key),
+        )
+
+
+def _check_customer(given: wire.Customer, product: str, kept: bool) -> None:
+    """Refuse what the product does not keep."""
+    for name in ("customer_name", "customer_email"):
+        if getattr(given, name) and not kept:
+            raise errors.BadInput(
+                name, f"is not kept: switch it on with headcount product set {product} --customer-fields"
+            )
 
 
 def _no_license() -> errors.NotFound:

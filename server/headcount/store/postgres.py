@@ -6,8 +6,8 @@ The pool is opened at first use and again after a failure, so that a process sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -51,14 +51,10 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for a few statements; DatabaseDown when there is none or it breaks."""
-        try:
+        with _spoken():
             pool = await self._open()
             async with pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
                 yield connection
-        except asyncpg.UniqueViolationError:
-            raise errors.Conflict("request", "it exists already") from None
-        except _DOWN as error:
-            raise errors.DatabaseDown from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -111,6 +107,10 @@ class Database:
         """All rows of the named query within a transaction of the caller."""
         return await connection.fetch(self._sql[name], *arguments)
 
+    def within(self, connection: Connection) -> Database:
+        """The same, but all that it is asked for happens in the caller's transaction."""
+        return _Within(connection)
+
     async def close(self) -> None:
         if self._pool is not None:
             self._pool.terminate()
@@ -129,6 +129,35 @@ class Database:
                     server_settings={"application_name": "headcount", "timezone": "UTC"},
                 )
             return self._pool
+
+
+class _Within(Database):
+    """Has one connection, on which a transaction is under way; a transaction of its own is a savepoint in that."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sql = queries.load()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        with _spoken():
+            yield self._connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        async with self.connection() as connection:
+            yield connection
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    """Drivers' exceptions as our own."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError:
+        raise errors.Conflict("request", "it exists already") from None
+    except _DOWN as error:
+        raise errors.DatabaseDown from error
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:

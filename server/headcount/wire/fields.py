@@ -17,14 +17,14 @@ def read(kind: type[T], given: Any) -> T:
     """The fields of a mapping, each of its type. Raises BadInput that names the field."""
     if not isinstance(given, dict):
         raise errors.BadInput("body", "must be a JSON object")
-    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    unknown = sorted(given.keys() - types.keys())
+    described = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    unknown = sorted(given.keys() - described.keys())
     if unknown:
-        raise errors.BadInput(str(unknown[0])[:100], f"there is only {', '.join(types)}")
+        raise errors.BadInput(str(unknown[0])[:100], f"there is only {', '.join(described)}")
     checked = {}
     for name, value in given.items():
         try:
-            checked[name] = msgspec.convert(value, types[name])
+            checked[described[name].name] = msgspec.convert(value, described[name].type)
         except msgspec.ValidationError as error:
             raise errors.BadInput(name, str(error)) from None
     return kind(**checked)
@@ -50,3 +50,8 @@ def between(field: str, value: int, low: int, high: int, unit: str = "") -> int:
             field, f"must be from {low} to {high}{unit and f' {unit}'}; this is {str(value)[:30]}"
         )
     return value
+
+
+def quoted(name: str) -> str:
+    """A name that somebody gave, as an error may repeat it: cut, and without what steers a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in name[:63])

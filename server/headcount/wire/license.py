@@ -1,14 +1,16 @@
-"""Licenses as the API and the command line give them, checked field by field."""
+"""Licenses as the API and the command line give them, checked field by field. No error repeats a value."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from headcount import errors
+from headcount.licensed import DAY, Status
 from headcount.wire import fields
 from headcount.wire.plan import MAX_SEATS
 
@@ -16,41 +18,91 @@ MAX_REF = 200
 MAX_NAME = 200
 MAX_EMAIL = 254
 """RFC 5321, 4.5.3.1.3, without the angle brackets."""
-_EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
+MAX_FOR = 100 * 365 * DAY
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+STATUSES = (Status.ACTIVE, Status.GRACE, Status.EXPIRED, Status.SUSPENDED, Status.REVOKED)
+"""What a license itself can be."""
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+_LONGEST = {"customer_ref": MAX_REF, "customer_name": MAX_NAME, "customer_email": MAX_EMAIL}
+
+C = TypeVar("C", bound="Customer")
 
 
-class Fields(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be given of a license; what is left out stays as it is, or is empty."""
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose license it is: what may be given, left out or empty."""
 
-    product: str | UnsetType = UNSET
-    plan: str | UnsetType = UNSET
-    seats: int | UnsetType | None = UNSET
-    expires_at: int | str | UnsetType | None = UNSET
     customer_ref: str | UnsetType = UNSET
     customer_name: str | UnsetType = UNSET
     customer_email: str | UnsetType = UNSET
 
     def __repr__(self) -> str:
-        return "Fields(…)"
+        return f"{type(self).__name__}(…)"
 
 
-def check(given: Fields) -> Fields:
-    """The fields in their plain form. Raises BadInput that names the field and its limit, never its value."""
-    if isinstance(given.seats, int) and not 0 <= given.seats <= MAX_SEATS:
-        raise errors.BadInput("seats", f"must be from 0 to {MAX_SEATS}, or null for as many as the plan has")
-    changes = {
+class Change(Customer, frozen=True, kw_only=True):
+    """What may be changed of a license; what is left out stays as it is."""
+
+    plan: str | UnsetType = UNSET
+    seats: int | UnsetType | None = UNSET
+
+
+class Term(msgspec.Struct, frozen=True, kw_only=True):
+    """When a license ends: one of the two."""
+
+    expires_at: int | str | UnsetType | None = UNSET
+    """None: never."""
+    lasts: int | UnsetType = msgspec.field(default=UNSET, name="for")
+    """Seconds."""
+
+
+class Fields(Change, frozen=True, kw_only=True):
+    """What may be given of a new license."""
+
+    product: str | UnsetType = UNSET
+    expires_at: int | str | UnsetType | None = UNSET
+    lasts: int | UnsetType = msgspec.field(default=UNSET, name="for")
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which licenses are listed; what is left out: whichever."""
+
+    product: str | UnsetType = UNSET
+    plan: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    customer_ref: str | UnsetType = UNSET
+
+
+def customer(given: C) -> C:
+    """The same with plain texts. Raises BadInput that names the field and its limit."""
+    changes: dict[str, Any] = {
         field: fields.text(field, value, most)
-        for field, most in (
-            ("customer_ref", MAX_REF),
-            ("customer_name", MAX_NAME),
-            ("customer_email", MAX_EMAIL),
-        )
+        for field, most in _LONGEST.items()
         if (value := getattr(given, field)) is not UNSET
     }
     if changes.get("customer_email") and not _EMAIL.fullmatch(changes["customer_email"]):
         raise errors.BadInput("customer_email", "must be an e-mail address, or empty")
     return msgspec.structs.replace(given, **changes)
+
+
+def seats(given: int | UnsetType | None) -> int | None:
+    """Seats of the license's own. Raises BadInput."""
+    if not given:
+        return None if given is UNSET else given
+    if not 0 <= given <= MAX_SEATS:
+        raise errors.BadInput("seats", f"must be from 0 to {MAX_SEATS}, or null for as many as the plan has")
+    return given
+
+
+def end(term: Term | Fields, now: datetime, before: datetime | None = None) -> datetime | None:
+    """When a license ends; None: never. `for` counts from the later of now and the end before. Raises BadInput."""
+    if term.lasts is UNSET:
+        return None if term.expires_at in (UNSET, None) else moment("expires_at", term.expires_at)
+    if term.expires_at is not UNSET:
+        raise errors.BadInput("for", "and expires_at cannot be given together")
+    fields.between("for", term.lasts, 1, MAX_FOR, "seconds")
+    found = max(now, before or now) + timedelta(seconds=term.lasts)
+    return _in_range("for", found.replace(microsecond=0))
 
 
 def moment(field: str, value: int | str) -> datetime:
@@ -61,9 +113,14 @@ def moment(field: str, value: int | str) -> datetime:
         raise errors.BadInput(
             field, "must be a date such as 2030-12-31, a moment such as 2030-12-31T12:00:00Z, or Unix seconds"
         ) from None
-    if not EARLIEST <= found <= LATEST:
-        raise errors.BadInput(field, f"must be from {EARLIEST:%Y-%m-%d} to {LATEST:%Y-%m-%d}")
-    return found
+    return _in_range(field, found)
+
+
+def status(text: str) -> str:
+    """The name of a status. Raises BadInput."""
+    if text not in STATUSES:
+        raise errors.BadInput("status", f"must be one of {', '.join(STATUSES)}")
+    return text
 
 
 def _moment(value: int | str) -> datetime:
@@ -76,3 +133,26 @@ def _moment(value: int | str) -> datetime:
     if found.tzinfo is None:
         raise ValueError("it has no offset")
     return found.astimezone(UTC).replace(microsecond=0)
+
+
+def _in_range(field: str, found: datetime) -> datetime:
+    if not EARLIEST <= found <= LATEST:
+        raise errors.BadInput(field, f"must be from {EARLIEST:%Y-%m-%d} to {LATEST:%Y-%m-%d}")
+    return found
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What an install without a network asks for in its request file, and for how long the vendor grants it."""
+
+    product: str | UnsetType = UNSET
+    key_digest: str | UnsetType = UNSET
+    instance_digest: str | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    days: int = 365
+
+
+def digest(field: str, text: str | UnsetType) -> bytes:
+    """A SHA-256 in hex. Raises BadInput."""
+    if text is UNSET or not _DIGEST.fullmatch(text):
+        raise errors.BadInput(field, "must be 64 hex digits")
+    return bytes.fromhex(text)
