@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from headcount import errors, localtime
+from headcount import localtime
 from headcount.clock import Clock
 from headcount.model import Site
-from headcount.privacy import countries
-from headcount.stats import dates, pattern, plan, shape, sql
-from headcount.stats.plan import Plan
-from headcount.stats.question import DateRange, Dimension, Match, Query, matches, shown
+from headcount.services.answers import Answers
+from headcount.stats import dates, plan, sql
+from headcount.stats.plan import Plan, Source
+from headcount.stats.question import DateRange, Query
 from headcount.stats.shape import Answer
 from headcount.store.postgres import Database
 
-MAX_LISTED = 100_000
-"""Distinct values that one filter may have to go through."""
-CHUNK = 500
-"""Values that are matched before the time is looked at."""
-MAX_MATCHING = 5.0
-"""Seconds that all patterns of a question may take."""
 ACTIVE = timedelta(minutes=5)
 RECENT_MINUTES = 30
-
-_SHOWN = shown(countries.country_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +44,7 @@ class Reports:
         self._database = database
         self._clock = clock
         self._retention_days = retention_days
+        self._answers = Answers(database, clock, "report_values")
 
     async def query(self, site: Site, query: Query) -> Answer:
         """The answer. Raises BadInput for a question that reaches past what is kept, or DatabaseDown."""
@@ -63,11 +55,9 @@ class Reports:
 
     async def carry_out(self, site: Site, planned: Plan, oldest_raw: date) -> Answer:
         """The answer to a question that was planned."""
-        given = await self._given(site, planned)
-        statement = sql.rows(planned, given)
-        rows = await self._database.select(statement.text, *statement.arguments)
-        total = await self._total(planned, given) if "total_rows" in planned.query.include else None
-        return shape.answer(planned, [dict(row) for row in rows], total, oldest_raw)
+        given = await self._answers.given(site.id, planned)
+        facts = {"raw_rows_since": oldest_raw.isoformat()} if planned.source is Source.RAW else {}
+        return await self._answers.answer(planned, sql.rows(planned, given), sql.total(planned, given), facts)
 
     async def realtime(self, site: Site) -> Realtime:
         """The last minutes, from raw rows."""
@@ -99,50 +89,3 @@ class Reports:
         row = await self._database.row("report_purged_before", site.id)
         kept = today - timedelta(days=days - 1)
         return max(kept, row["before"]) if row and row["before"] else kept
-
-    async def _total(self, planned: Plan, given: sql.Given) -> int:
-        statement = sql.total(planned, given)
-        rows = await self._database.select(statement.text, *statement.arguments)
-        count: int = rows[0]["total"]
-        return count
-
-    async def _given(self, site: Site, planned: Plan) -> sql.Given:
-        """Go through the values that exist, for the filters and names that need it."""
-        listing = [match for match in matches(planned.query.filters) if match.by_listing]
-        named = [one for one in planned.dimensions if one.named]
-        values: dict[str, list[str]] = {}
-        for one in (*(match.dimension for match in listing), *named):
-            if one.counted not in values:
-                values[one.counted] = await self._values(site, planned, one)
-        deadline = self._clock.monotonic() + MAX_MATCHING
-        listed = {
-            match: await self._fitting(match, values[match.dimension.counted], deadline)
-            for match in dict.fromkeys(listing)
-        }
-        names = {value: _SHOWN(one, value) for one in named for value in values[one.counted]}
-        return sql.Given(site.id, listed, names)
-
-    async def _values(self, site: Site, planned: Plan, dimension: Dimension) -> list[str]:
-        """All stored values of the dimension in the range: each value of a raw row has a counter."""
-        first, last = planned.period.first, planned.period.last
-        rows = await self._database.rows(
-            "report_values", site.id, dimension.counted, first, last, MAX_LISTED + 1
-        )
-        if len(rows) > MAX_LISTED:
-            raise errors.BadInput(
-                "filters",
-                f"{dimension.key} has more than {MAX_LISTED} values in this range, too many to go through: "
-                "choose a shorter date_range",
-            )
-        return sorted({"", *(row["value"] for row in rows)})
-
-    async def _fitting(self, match: Match, values: list[str], deadline: float) -> list[str]:
-        found: list[str] = []
-        for start in range(0, len(values), CHUNK):
-            if self._clock.monotonic() > deadline:
-                raise errors.BadInput(
-                    "filters", f"these patterns take longer than {MAX_MATCHING:.0f} seconds"
-                )
-            part = values[start : start + CHUNK]
-            found += await asyncio.to_thread(pattern.fitting, match, part, _SHOWN)
-        return found

@@ -11,8 +11,9 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from headcount import errors
-from headcount.stats import dates
+from headcount.stats import dates, planned
 from headcount.stats.dates import Period
+from headcount.stats.planned import Planned
 from headcount.stats.question import (
     DIMENSIONS,
     PAGE,
@@ -49,26 +50,15 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How a question will be answered."""
+class Plan(Planned):
+    """How a question about a site will be answered."""
 
-    query: Query
     source: Source
-    period: Period
-    dimensions: tuple[Dimension, ...]
-    """As asked, with `time` made definite."""
-    order_by: tuple[tuple[str, bool], ...]
-    """(metric or dimension, whether descending), never empty."""
     counted: Dimension | None = None
     """The one whose counters are read; None: those of the site as a whole. Only for COUNTERS."""
 
     @property
-    def time(self) -> Dimension | None:
-        return next((one for one in self.dimensions if one.level is Level.TIME), None)
-
-    @property
     def warnings(self) -> dict[str, tuple[str, str]]:
-        """Metric: (code, sentence) of what could not be known."""
         if "visitors" not in self.query.metrics:
             return {}
         if self.source is Source.RAW:
@@ -81,10 +71,10 @@ class Plan:
 
 def decide(query: Query, period: Period, now: datetime, oldest_raw: date) -> Plan:
     """How to answer. Raises BadInput for what cannot be known, or reaches past the raw rows."""
-    dimensions = tuple(_definite(one, period) for one in query.dimensions)
+    dimensions = planned.definite(query, DIMENSIONS[dates.interval(period)])
     if query.date_range == "24h" and DIMENSIONS["time:hour"] in dimensions:
         period = dates.widened(period)
-    plan = Plan(query, Source.RAW, period, dimensions, _order(query, dimensions))
+    plan = Plan(query, Source.RAW, period, dimensions, planned.order(query, dimensions))
     if plan.time is not None:
         dates.check_buckets(period, plan.time.key)
     if "scroll_depth" in query.metrics:
@@ -97,18 +87,6 @@ def decide(query: Query, period: Period, now: datetime, oldest_raw: date) -> Pla
     if period.first < oldest_raw:
         raise errors.BadInput("date_range", _too_far(plan, oldest_raw))
     return plan
-
-
-def _definite(dimension: Dimension, period: Period) -> Dimension:
-    return DIMENSIONS[dates.interval(period)] if dimension.key == "time" else dimension
-
-
-def _order(query: Query, dimensions: tuple[Dimension, ...]) -> tuple[tuple[str, bool], ...]:
-    definite = dict(zip((one.key for one in query.dimensions), (one.key for one in dimensions), strict=True))
-    if query.order_by:
-        return tuple((definite.get(key, key), descending) for key, descending in query.order_by)
-    times = tuple((one.key, False) for one in dimensions if one.level is Level.TIME)
-    return (*times, (query.metrics[0], True))
 
 
 def _from_hours(plan: Plan, now: datetime) -> bool:

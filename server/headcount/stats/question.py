@@ -1,4 +1,4 @@
-"""What can be asked: metrics, dimensions, filters. The words are those of Plausible's Stats API v2."""
+"""What can be asked: metrics, dimensions, filters. Which words there are stands in `vocabulary.py`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,11 @@ from typing import Any
 
 from headcount.model import EVENT_DIMENSIONS, VISIT_DIMENSIONS
 
-METRICS = (
-    "visitors",
-    "visits",
-    "pageviews",
-    "views_per_visit",
-    "bounce_rate",
-    "visit_duration",
-    "events",
-    "scroll_depth",
-)
 RANGES = ("day", "24h", "7d", "28d", "30d", "91d", "month", "6mo", "12mo", "year", "all")
 TIMES = ("time", "time:hour", "time:day", "time:week", "time:month")
 PROPS = "event:props:"
+PRODUCT = "product:"
+"""What the `site_id` of a question about a product begins with."""
 MAX_ROWS = 10_000
 """Rows of one answer, and time buckets of one range."""
 
@@ -33,6 +25,7 @@ class Level(StrEnum):
     TIME = "time"
     VISIT = "visit"
     EVENT = "event"
+    INSTALL = "install"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +43,7 @@ class Dimension:
     @property
     def named(self) -> bool:
         """Whether a name is shown in place of the stored code."""
-        return self.key == "visit:country_name"
+        return self.key in ("visit:country_name", "install:country_name")
 
     @property
     def prop(self) -> str | None:
@@ -74,7 +67,7 @@ DIMENSIONS: dict[str, Dimension] = {
     },
     "visit:country_name": Dimension("visit:country_name", Level.VISIT, "country"),
 }
-"""All but the properties, which are `event:props:NAME`."""
+"""Those of sites, all but the properties, which are `event:props:NAME`."""
 
 PAGE = DIMENSIONS["event:page"]
 
@@ -178,3 +171,8 @@ class Query:
     include: frozenset[str] = frozenset()
     limit: int = MAX_ROWS
     offset: int = 0
+
+    @property
+    def product(self) -> str | None:
+        """The name of the product that is asked about; None: it is a site."""
+        return self.site_id.removeprefix(PRODUCT) if self.site_id.startswith(PRODUCT) else None

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from headcount.stats import dates
-from headcount.stats.plan import Plan, Source
+from headcount.stats.planned import Planned
 from headcount.stats.question import Dimension
 
 Row = Mapping[str, Any]
@@ -31,8 +31,11 @@ class Answer:
         return {"results": self.results, "meta": self.meta, "query": self.query}
 
 
-def answer(plan: Plan, rows: Sequence[Row], total: int | None, oldest_raw: date) -> Answer:
-    """The answer to the planned question. `total`: how many rows there are, if that was asked."""
+def answer(plan: Planned, rows: Sequence[Row], total: int | None, facts: Mapping[str, Any]) -> Answer:
+    """The answer to the planned question.
+
+    `total`: how many rows there are, if that was asked. `facts`: what else `meta` has to say.
+    """
     results: list[dict[str, Any]] = [
         {
             "metrics": [metric(name, row) for name in plan.query.metrics],
@@ -42,7 +45,7 @@ def answer(plan: Plan, rows: Sequence[Row], total: int | None, oldest_raw: date)
         }
         for row in rows
     ]
-    return Answer(results, _meta(plan, total, oldest_raw), _echo(plan))
+    return Answer(results, _meta(plan, total, facts), _echo(plan))
 
 
 def metric(name: str, row: Row) -> Number:
@@ -55,7 +58,7 @@ def metric(name: str, row: Row) -> Number:
         return round(row["duration"] / row["visits"]) if row["visits"] else 0
     if name == "scroll_depth":
         return round(row["scroll"] / row["scroll_visits"]) if row["scroll_visits"] else None
-    count: int = row[name]
+    count: int | None = row[name]
     return count
 
 
@@ -82,16 +85,14 @@ def _ratio(part: int, whole: int, digits: int) -> float:
     return round(part / whole, digits) if whole else 0
 
 
-def _label(dimension: Dimension, value: Any, plan: Plan) -> str:
+def _label(dimension: Dimension, value: Any, plan: Planned) -> str:
     if isinstance(value, datetime):
         return dates.hour_label(plan.period.zone, value)
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def _meta(plan: Plan, total: int | None, oldest_raw: date) -> dict[str, Any]:
-    meta: dict[str, Any] = {"imports_included": False, "counted_from": str(plan.source)}
-    if plan.source is Source.RAW:
-        meta["raw_rows_since"] = oldest_raw.isoformat()
+def _meta(plan: Planned, total: int | None, facts: Mapping[str, Any]) -> dict[str, Any]:
+    meta: dict[str, Any] = {"imports_included": False, "counted_from": str(plan.source), **facts}
     if "imports" in plan.query.include:
         meta["imports_skip_reason"] = "no_imported_data"
     if plan.warnings:
@@ -105,7 +106,7 @@ def _meta(plan: Plan, total: int | None, oldest_raw: date) -> dict[str, Any]:
     return meta
 
 
-def _echo(plan: Plan) -> dict[str, Any]:
+def _echo(plan: Planned) -> dict[str, Any]:
     query = plan.query
     return {
         "site_id": query.site_id,

@@ -1,64 +1,24 @@
-"""Plausible's Stats API v2, as `POST /api/v2/query` takes it.
+"""Plausible's Stats API v2, as `POST /api/v2/query` takes it: of a site, and likewise of a product.
 
 Every fault is a BadInput that names the field, and says the limit or the words that are allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
 
 from headcount import errors
-from headcount.stats import pattern
-from headcount.stats.question import (
-    DIMENSIONS,
-    MAX_ROWS,
-    METRICS,
-    PROPS,
-    RANGES,
-    All,
-    DateRange,
-    Dimension,
-    Filter,
-    Level,
-    Match,
-    Not,
-    Operator,
-    Query,
-    Some,
-    property_dimension,
-)
-from headcount.wire import json
+from headcount.stats.question import MAX_ROWS, RANGES, DateRange, Dimension, Level, Query
+from headcount.stats.vocabulary import SITE, Vocabulary, vocabulary
+from headcount.wire import filters, json, words
 
 MAX_BODY = 64 << 10
 MAX_DIMENSIONS = 4
-MAX_FILTERS = 50
-MAX_FILTER_DEPTH = 5
-MAX_VALUES = 200
-MAX_VALUE = 2000
-MAX_PROP_NAME = 300
 MAX_OFFSET = 1_000_000
 FIRST_YEAR = 2000
 
 _FIELDS = ("site_id", "metrics", "date_range", "dimensions", "filters", "order_by", "include", "pagination")
 _INCLUDES = ("imports", "time_labels", "total_rows")
-_OPERATORS = {
-    f"{operator}{suffix}": (operator, bool(suffix)) for operator in Operator for suffix in ("", "_not")
-}
-_ABSENT = {
-    "event:goal": "goals",
-    "segment": "segments",
-    "visit:region": "regions",
-    "visit:region_name": "regions",
-    "visit:city": "cities",
-    "visit:city_name": "cities",
-    "visit:entry_page_hostname": "hostnames of entry pages",
-    "visit:exit_page_hostname": "hostnames of exit pages",
-    "has_done": "behavioural filters",
-    "has_not_done": "behavioural filters",
-}
-"""What Plausible has and Headcount has not."""
 
 
 def parse(body: bytes) -> Query:
@@ -69,17 +29,20 @@ def parse(body: bytes) -> Query:
     _clean(asked)
     for name in asked:
         if name not in _FIELDS:
-            raise errors.BadInput(_short(name), f"there is no such field; there are {', '.join(_FIELDS)}")
-    filters = _filters(asked.get("filters", []))
-    metrics = _metrics(asked.get("metrics"))
-    dimensions = _dimensions(asked.get("dimensions", []))
+            raise errors.BadInput(
+                words.short(name), f"there is no such field; there are {', '.join(_FIELDS)}"
+            )
+    subject = site_id(asked.get("site_id"))
+    known = vocabulary(subject)
+    metrics = _metrics(asked.get("metrics"), known)
+    dimensions = _dimensions(asked.get("dimensions", []), known)
     limit, offset = _pagination(asked.get("pagination", {}))
     return Query(
-        site_id=site_id(asked.get("site_id")),
+        site_id=subject,
         metrics=metrics,
-        date_range=date_range(asked.get("date_range")),
+        date_range=date_range(asked.get("date_range"), known),
         dimensions=dimensions,
-        filters=filters,
+        filters=filters.parse(asked.get("filters", []), known),
         asked_filters=tuple(asked.get("filters", [])),
         order_by=_order_by(asked.get("order_by", []), [*metrics, *(d.key for d in dimensions)]),
         include=_include(asked.get("include", {}), dimensions),
@@ -89,17 +52,23 @@ def parse(body: bytes) -> Query:
 
 
 def site_id(value: object) -> str:
-    """The domain of the site that is asked about."""
+    """The domain of the site that is asked about, or `product:NAME`."""
     if not isinstance(value, str) or not 1 <= len(value) <= 255:
-        raise errors.BadInput("site_id", "must be the domain of a site, 1 to 255 characters")
+        raise errors.BadInput(
+            "site_id", 'must be the domain of a site, or "product:NAME", 1 to 255 characters'
+        )
     return json.clean("site_id", value)
 
 
-def date_range(value: object) -> DateRange:
+def date_range(value: object, known: Vocabulary = SITE) -> DateRange:
     """A word, two dates, or two date-times with offsets."""
-    forms = f'{_words(RANGES)}, or ["2026-11-01", "2026-11-22"], or two date-times with their offsets'
-    if isinstance(value, str) and value in RANGES:
+    forms = (
+        f'{words.listed(known.ranges)}, or ["2026-11-01", "2026-11-22"], or two date-times with their offsets'
+    )
+    if isinstance(value, str) and value in known.ranges:
         return value
+    if isinstance(value, str) and value in RANGES:
+        raise errors.BadInput("date_range", f"{known.why_not(value)}; it must be {forms}")
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(end, str) for end in value):
         raise errors.BadInput("date_range", f"must be {forms}")
     try:
@@ -123,21 +92,6 @@ def date_range(value: object) -> DateRange:
     return pair
 
 
-def dimension(field: str, key: object) -> Dimension:
-    """The dimension of this name."""
-    if isinstance(key, str):
-        if key in DIMENSIONS:
-            return DIMENSIONS[key]
-        if key.startswith(PROPS):
-            name = key.removeprefix(PROPS)
-            if not 1 <= len(name) <= MAX_PROP_NAME:
-                raise errors.BadInput(field, f"the name of a property has 1 to {MAX_PROP_NAME} characters")
-            return property_dimension(name)
-    _refuse_absent(field, key)
-    there = [*DIMENSIONS, PROPS + "NAME"]
-    raise errors.BadInput(field, f"{_quoted(key)} is no dimension; there are {', '.join(there)}")
-
-
 def _moment(text: str) -> date | datetime:
     return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
 
@@ -155,100 +109,27 @@ def _clean(value: object) -> None:
             _clean(item)
 
 
-def _metrics(value: object) -> tuple[str, ...]:
-    for name in _list("metrics", value, least=1, most=len(METRICS), distinct=True):
-        if name not in METRICS:
-            raise errors.BadInput("metrics", f"{_quoted(name)} is no metric; there are {', '.join(METRICS)}")
-    return tuple(_list("metrics", value))
+def _metrics(value: object, known: Vocabulary) -> tuple[str, ...]:
+    asked = words.items("metrics", value, least=1, most=len(known.metrics), distinct=True)
+    return tuple(words.metric(name, known) for name in asked)
 
 
-def _dimensions(value: object) -> tuple[Dimension, ...]:
-    keys = _list("dimensions", value, most=MAX_DIMENSIONS, distinct=True)
-    found = tuple(dimension("dimensions", key) for key in keys)
+def _dimensions(value: object, known: Vocabulary) -> tuple[Dimension, ...]:
+    keys = words.items("dimensions", value, most=MAX_DIMENSIONS, distinct=True)
+    found = tuple(words.dimension("dimensions", key, known) for key in keys)
     if sum(one.level is Level.TIME for one in found) > 1:
         raise errors.BadInput("dimensions", "holds at most one time dimension")
     return found
 
 
-def _filters(value: object) -> tuple[Filter, ...]:
-    count = _Count()
-    return tuple(_filter(item, 1, count) for item in _list("filters", value, most=MAX_FILTERS))
-
-
-class _Count:
-    """What all filters of a question hold together."""
-
-    def __init__(self) -> None:
-        self.filters = 0
-        self.patterns = 0
-
-    def add(self, match: Match) -> None:
-        self.filters += 1
-        self.patterns += len(match.values) if match.operator is Operator.MATCHES else 0
-        if self.filters > MAX_FILTERS:
-            raise errors.BadInput("filters", f"has at most {MAX_FILTERS} filters, nested ones included")
-        if self.patterns > pattern.MAX_PATTERNS:
-            raise errors.BadInput("filters", f"has at most {pattern.MAX_PATTERNS} patterns")
-
-
-def _filter(item: object, depth: int, count: _Count) -> Filter:
-    if depth > MAX_FILTER_DEPTH:
-        raise errors.BadInput("filters", f"is nested at most {MAX_FILTER_DEPTH} deep")
-    if not isinstance(item, list) or len(item) < 2 or not isinstance(item[0], str):
-        raise errors.BadInput("filters", 'each must be a list such as ["is", "visit:source", ["Google"]]')
-    word = item[0]
-    if word == "not" and len(item) == 2:
-        return Not(_filter(item[1], depth + 1, count))
-    if word in ("and", "or") and len(item) == 2:
-        parts = _list("filters", item[1], least=1, most=MAX_FILTERS)
-        nested = tuple(_filter(part, depth + 1, count) for part in parts)
-        return All(nested) if word == "and" else Some(nested)
-    if word in _OPERATORS and len(item) in (3, 4):
-        operator, negated = _OPERATORS[word]
-        match = _match(operator, item)
-        count.add(match)
-        if operator is Operator.MATCHES:
-            pattern.compiled(match)  # what RE2 refuses is refused here, before anything is asked
-        return Not(match) if negated else match
-    _refuse_absent("filters", word)
-    operators = _words([*_OPERATORS, "and", "or", "not"])
-    raise errors.BadInput(
-        "filters", f"{_quoted(word)} is no operator with {len(item)} parts; there are {operators}"
-    )
-
-
-def _match(operator: Operator, item: Sequence[Any]) -> Match:
-    by = dimension("filters", item[1])
-    if by.level is Level.TIME:
-        raise errors.BadInput("filters", "time is no filter: set date_range")
-    values = tuple(_value(value) for value in _list("filters", item[2], least=1, most=MAX_VALUES))
-    return Match(operator, by, values, _case_sensitive(item[3]) if len(item) == 4 else True)
-
-
-def _value(value: object) -> str:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or len(text) > MAX_VALUE:
-        raise errors.BadInput("filters", f"values are texts of at most {MAX_VALUE} characters")
-    return text
-
-
-def _case_sensitive(modifiers: object) -> bool:
-    sensitive = (
-        modifiers.get("case_sensitive") if isinstance(modifiers, dict) and len(modifiers) == 1 else None
-    )
-    if not isinstance(sensitive, bool):
-        raise errors.BadInput("filters", 'the fourth part of a filter can only be {"case_sensitive": false}')
-    return sensitive
-
-
 def _order_by(value: object, keys: list[str]) -> tuple[tuple[str, bool], ...]:
     order = []
-    for pair in _list("order_by", value, most=len(keys)):
+    for pair in words.items("order_by", value, most=len(keys)):
         if not isinstance(pair, list) or len(pair) != 2 or pair[1] not in ("asc", "desc"):
-            raise errors.BadInput("order_by", 'each must be a pair such as ["visitors", "desc"]')
+            raise errors.BadInput("order_by", f'each must be a pair such as ["{keys[0]}", "desc"]')
         if pair[0] not in keys:
             raise errors.BadInput(
-                "order_by", f"{_quoted(pair[0])} is not asked for; there are {', '.join(keys)}"
+                "order_by", f"{words.quoted(pair[0])} is not asked for; there are {', '.join(keys)}"
             )
         order.append((pair[0], pair[1] == "desc"))
     return tuple(order)
@@ -258,7 +139,7 @@ def _include(value: object, dimensions: tuple[Dimension, ...]) -> frozenset[str]
     if not isinstance(value, dict) or not all(
         name in _INCLUDES and isinstance(wanted, bool) for name, wanted in value.items()
     ):
-        raise errors.BadInput("include", f"holds only {_words(_INCLUDES)}, each true or false")
+        raise errors.BadInput("include", f"holds only {words.listed(_INCLUDES)}, each true or false")
     if value.get("time_labels") and not any(one.level is Level.TIME for one in dimensions):
         raise errors.BadInput("include", "time_labels needs a time dimension")
     return frozenset(name for name, wanted in value.items() if wanted)
@@ -273,32 +154,3 @@ def _pagination(value: object) -> tuple[int, int]:
     if type(offset) is not int or not 0 <= offset <= MAX_OFFSET:
         raise errors.BadInput("pagination", f"offset must be a whole number from 0 to {MAX_OFFSET}")
     return limit, offset
-
-
-def _list(
-    field: str, value: object, least: int = 0, most: int | None = None, distinct: bool = False
-) -> list[Any]:
-    if not isinstance(value, list):
-        raise errors.BadInput(field, "must be a list")
-    if len(value) < least or (most is not None and len(value) > most):
-        raise errors.BadInput(field, f"a list here has {least} to {most} items; this has {len(value)}")
-    if distinct and any(item in value[:index] for index, item in enumerate(value)):
-        raise errors.BadInput(field, "names something twice")
-    return value
-
-
-def _refuse_absent(field: str, word: object) -> None:
-    if isinstance(word, str) and word in _ABSENT:
-        raise errors.BadInput(field, f"Headcount does not have {_ABSENT[word]} ({word})")
-
-
-def _words(words: Sequence[str]) -> str:
-    return ", ".join(f'"{word}"' for word in words)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:60] + "…"
-
-
-def _quoted(value: object) -> str:
-    return f'"{_short(value)}"' if isinstance(value, str) else "this"
