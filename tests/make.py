@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -19,7 +20,8 @@ from headcount import app, config
 from headcount.clock import Clock
 from headcount.model import Dropped, Hit, Record, Scope, Settings, Site, Token
 from headcount.services import sites
-from headcount.store import daykeys
+from headcount.services.products import Products
+from headcount.store import daykeys, secret
 from headcount.store.postgres import Database
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import SpoolReader, records
@@ -152,13 +154,18 @@ async def managed(data_dir: Path, dsn: str) -> AsyncIterator[Worker]:
     database = Database(lambda: dsn)
     service = sites.Sites(database, Clock())
     text, _ = await service.add_token(None, tuple(Scope))
+    products = Products(database, Clock(), secret.load("", data_dir))
     copy = SettingsFile(data_dir / "settings.msgpack")
-    copy.write(await service.settings())
+
+    async def copy_once() -> None:
+        copy.write(msgspec.structs.replace(await service.settings(), products=await products.all()))
 
     async def keep_copying() -> None:
         while True:
-            copy.write(await service.settings())
+            await copy_once()
             await asyncio.sleep(0.02)
+
+    await copy_once()
 
     copying = asyncio.create_task(keep_copying())
     try:

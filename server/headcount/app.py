@@ -23,6 +23,7 @@ from headcount.services.collector import Collector
 from headcount.services.licenses import Licenses
 from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
+from headcount.services.management import Management
 from headcount.services.products import Products
 from headcount.services.redactions import Redactions
 from headcount.services.reports import Reports
@@ -93,6 +94,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         app[keys.COLLECTOR] = collector
         app[keys.LICENSING] = Licensing(settings, copy, installs, collector, lookups, secret_key, clock)
         app[keys.LIMITER] = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
+        app[keys.MANAGEMENT] = Management(database, clock, secret_key)
         app[keys.REPORTS] = reports_of(config, database, clock)
         app[keys.SETTINGS] = settings
         app[keys.SITES] = Sites(database, clock)

@@ -299,7 +299,7 @@ create table idempotency (
 comment on table idempotency is 'Answers to requests that carry an Idempotency-Key, so that a repeat does nothing twice; kept for a day.';
 comment on column idempotency.token_id is 'The token that asked.';
 comment on column idempotency.digest is 'SHA-256 of the Idempotency-Key.';
-comment on column idempotency.request is 'Digest of the request under HEADCOUNT_SECRET_KEY, to notice an Idempotency-Key that is used for another one.';
+comment on column idempotency.request is 'Digest of the request under HEADCOUNT_SECRET_KEY, to tell a repeat from another one.';
 comment on column idempotency.answer is 'The answer, encrypted under the Idempotency-Key and HEADCOUNT_SECRET_KEY.';
 comment on column idempotency.created_at is 'When it was answered.';
 

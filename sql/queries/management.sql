@@ -224,3 +224,21 @@ select license_id as license, instance as digest, seat, state, first_seen, last_
 from install
 where product_id = $1 and ($2::bigint is null or license_id = $2) and (license_id, instance) > ($3::bigint, $4::bytea)
 order by license_id, instance limit $5;
+
+-- name: forget_answer
+-- Delete the answer to an Idempotency-Key if it is older than a moment.
+delete from idempotency where token_id = $1 and digest = $2 and created_at < $3;
+
+-- name: claim_answer
+-- Take an Idempotency-Key; no row: it is taken, or the token is gone. Whoever is second waits for the first.
+insert into idempotency (token_id, digest, request, answer, created_at)
+select id, $2, $3, '', $4 from token where id = $1
+on conflict (token_id, digest) do nothing;
+
+-- name: keep_answer
+-- The answer to an Idempotency-Key, sealed.
+update idempotency set answer = $3 where token_id = $1 and digest = $2;
+
+-- name: kept_answer
+-- What was asked and answered under an Idempotency-Key.
+select request, answer from idempotency where token_id = $1 and digest = $2;

@@ -59,3 +59,7 @@ insert into token (id, digest, site_id, product_id, scopes, created_at) values (
 -- name: delete_token
 -- Revoke a token.
 delete from token where id = $1;
+
+-- name: token_names
+-- What the sites and products are called that tokens are for.
+select id, domain as name from site union all select id, name from product;

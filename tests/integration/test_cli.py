@@ -223,6 +223,7 @@ def test_tokens_are_listed_without_themselves_and_revoked(database: None) -> Non
     assert said("token", "list").splitlines()[1].split() == [
         made["id"],
         "a.example",
+        "–",
         "stats:read,",
         "events:write",
     ]

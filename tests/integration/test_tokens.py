@@ -135,13 +135,20 @@ async def test_nobody_can_make_a_token_that_may_more(worker: Worker) -> None:
     ("body", "status", "field", "says"),
     [
         ([], 400, "body", "JSON object"),
-        ({"scope": "stats:read"}, 400, "scope", "there is only site, scopes"),
+        ({"scope": "stats:read"}, 400, "scope", "there is only site, product, scopes"),
         ({"scopes": "stats:read"}, 400, "scopes", "list of events:write, stats:read, sites:write"),
         ({"scopes": ["everything"]}, 400, "scopes", "list of events:write, stats:read, sites:write"),
         ({"scopes": [["stats:read"]]}, 400, "scopes", "list of events:write, stats:read, sites:write"),
         ({"scopes": []}, 400, "scopes", "at least one"),
         ({"scopes": None}, 400, "scopes", "list of events:write, stats:read, sites:write"),
         ({"scopes": ["sites:write"], "site": "example.com"}, 400, "scopes", "for all sites"),
+        ({"scopes": ["licenses:write"], "site": "example.com"}, 400, "scopes", "leave the site out"),
+        ({"scopes": ["sites:write"], "product": "shop"}, 400, "scopes", "for all sites"),
+        ({"scopes": ["events:write"], "product": "shop"}, 400, "scopes", "leave the product out"),
+        ({"site": "example.com", "product": "shop"}, 400, "product", "for one of them"),
+        ({"product": 1}, 400, "product", "name of a product"),
+        ({"product": "shop"}, 404, "product", "there is no product shop"),
+        ({"product": "\0"}, 404, "product", "there is no product ?"),
         ({"site": 1}, 400, "site", "domain of a site"),
         ({"site": "nowhere.example"}, 404, "site", "there is no site nowhere.example"),
     ],
@@ -151,6 +158,21 @@ async def test_a_fault_names_its_field(worker: Worker, body: Any, status: int, f
     assert (found, list(answer["errors"])) == (status, [field])
     assert says in answer["errors"][field][0]
     assert await listed(worker) == []
+
+
+async def test_a_token_can_be_for_a_product(worker: Worker) -> None:
+    assert (await ask(worker, "POST", "/api/v1/products", {"name": "shop"}))[0] == 201
+    token = await made(worker, product="shop", scopes=["licenses:write", "stats:read"])
+    assert (token["site"], token["product"]) == (None, "shop")
+    assert [(one["product"], one["scopes"]) for one in await listed(worker)] == [("shop", token["scopes"])]
+
+
+async def test_a_token_for_a_product_reads_no_site(worker: Worker) -> None:
+    await ask(worker, "POST", "/api/v1/products", {"name": "shop"})
+    token = (await made(worker, product="shop", scopes=["stats:read"]))["token"]
+    told = {"errors": {"site_id": ["the token is for one product, not for sites"]}}
+    assert await ask(worker, "POST", "/api/v2/query", QUESTION, token) == (401, told)
+    assert await ask(worker, "GET", "/api/v2/realtime?site_id=example.com", None, token) == (401, told)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from rich.text import Text
 from headcount import app
 from headcount.clock import Clock
 from headcount.config import Config
+from headcount.services.management import Management
 from headcount.services.sites import Sites
+from headcount.store import secret
 from headcount.store.postgres import Database
 
 T = TypeVar("T")
@@ -40,6 +42,13 @@ async def open_database(config: Config) -> AsyncIterator[Database]:
 async def open_sites(config: Config) -> AsyncIterator[Sites]:
     async with open_database(config) as database:
         yield Sites(database, Clock())
+
+
+@asynccontextmanager
+async def open_management(config: Config) -> AsyncIterator[Management]:
+    """Products and licenses."""
+    async with open_database(config) as database:
+        yield Management(database, Clock(), secret.load(config.secret_key, config.data_dir))
 
 
 def print_json(value: object) -> None:

@@ -18,7 +18,8 @@ def token() -> None:
 
 
 @token.command()
-@click.option("--site", "domain", help="The site it is for; left out: all sites.")
+@click.option("--site", help="The site it is for; left out: all sites.")
+@click.option("--product", help="The product it is for; left out: all products.")
 @click.option(
     "--scopes",
     default=str(Scope.STATS_READ),
@@ -27,16 +28,15 @@ def token() -> None:
 )
 @session.json_option
 @click.pass_obj
-def create(config: Config, domain: str | None, scopes: str, as_json: bool) -> None:
+def create(config: Config, site: str | None, product: str | None, scopes: str, as_json: bool) -> None:
     """Make a token. It is shown once and never again."""
     wanted = [part.strip() for part in scopes.split(",") if part.strip()]
-    _, checked = sites.token_fields({"site": domain, "scopes": wanted})
+    asked = sites.token_fields({"site": site, "product": product, "scopes": wanted})
 
     async def work() -> dict[str, Any]:
         async with session.open_sites(config) as service:
-            text, kept = await service.add_token(domain, checked)
-            domains = {kept.site_id: domain} if kept.site_id is not None and domain is not None else {}
-            return {"token": text, **sites.token_shown(kept, domains)}
+            text, kept = await service.add_token(asked.site, asked.scopes, asked.product)
+            return {"token": text, **sites.token_shown(kept, await service.names())}
 
     made = session.run(work())
     if as_json:
@@ -54,8 +54,8 @@ def list_tokens(config: Config, as_json: bool) -> None:
 
     async def work() -> list[dict[str, Any]]:
         async with session.open_sites(config) as service:
-            domains = {site.id: site.domain for site in await service.all()}
-            return [sites.token_shown(one, domains) for one in await service.tokens()]
+            names = await service.names()
+            return [sites.token_shown(one, names) for one in await service.tokens()]
 
     found = session.run(work())
     if as_json:
@@ -64,8 +64,8 @@ def list_tokens(config: Config, as_json: bool) -> None:
         click.echo("There is no token yet: headcount token create --site DOMAIN")
     else:
         session.print_table(
-            ["id", "site", "scopes"],
-            [(one["id"], one["site"] or "all", ", ".join(one["scopes"])) for one in found],
+            ["id", "site", "product", "scopes"],
+            [(one["id"], *_for(one["site"], one["product"]), ", ".join(one["scopes"])) for one in found],
         )
 
 
@@ -82,3 +82,8 @@ def revoke(config: Config, id: int, as_json: bool) -> None:
 
     session.run(work())
     session.tell(as_json, "It is revoked.", id=str(id), revoked=True)
+
+
+def _for(site: str | None, product: str | None) -> tuple[str | None, str | None]:
+    """What a token is for, in two columns."""
+    return (site, product) if site or product else ("all", "all")

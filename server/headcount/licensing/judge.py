@@ -38,11 +38,16 @@ class Verdict(NamedTuple):
 
 def standing(license: License, plan: Plan, now: int) -> Status:
     """What the license itself is worth, seats aside."""
-    if license.standing in BAD:
-        return BAD[license.standing]
-    if license.expires_at is None or now < license.expires_at:
+    return status(license.standing, license.expires_at, plan.grace, now)
+
+
+def status(standing: Standing, expires_at: int | None, grace: int, now: int) -> Status:
+    """What a license is worth that stands so, ends then and has so many seconds of grace."""
+    if standing in BAD:
+        return BAD[standing]
+    if expires_at is None or now < expires_at:
         return Status.ACTIVE
-    return Status.GRACE if now < license.expires_at + plan.grace else Status.EXPIRED
+    return Status.GRACE if now < expires_at + grace else Status.EXPIRED
 
 
 def needs_seat(plan: Plan, environment: str) -> bool:
@@ -57,20 +62,20 @@ def limit(license: License, plan: Plan) -> int | None:
 
 def judge(license: License, plan: Plan, seat: Seat, now: int) -> Verdict:
     """The verdict on an install of this license. An install that needs no seat counts as holding one."""
-    status = standing(license, plan, now)
-    if status not in GOOD:
-        return refusal(status, now)
+    worth = standing(license, plan, now)
+    if worth not in GOOD:
+        return refusal(worth, now)
     if seat is Seat.FULL or seat is Seat.NONE:
         return refusal(Status.OVER_SEATS, now)
     end = None if license.expires_at is None else license.expires_at + plan.grace
     if seat is Seat.UNSURE:
         until = _earlier(now + plan.grace, end)
-        return Verdict(status, False, until, until)
-    if status is Status.GRACE:
+        return Verdict(worth, False, until, until)
+    if worth is Status.GRACE:
         assert end is not None  # noqa: S101 - only a license that ends has a grace
-        return Verdict(status, True, min(now + plan.lease, end), end)
+        return Verdict(worth, True, min(now + plan.lease, end), end)
     valid = _earlier(now + plan.lease, license.expires_at)
-    return Verdict(status, True, valid, valid + plan.grace)
+    return Verdict(worth, True, valid, valid + plan.grace)
 
 
 def refusal(status: Status, now: int) -> Verdict:

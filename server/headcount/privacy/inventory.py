@@ -14,7 +14,7 @@ GOOD = "for good, until the site is deleted or reset"
 RAW = "30 days at most, less by setting, today included"
 LICENSED = "as long as the product is sold here"
 LICENSE = "until the license is erased"
-CUSTOMER = "until the license is erased, the vendor switches it off, or a year has passed since it ended or was revoked"
+CUSTOMER = "until the license is erased, or over for a year, or the vendor switches the field off"
 INSTALL = "until it or its license is erased, at the latest 400 days after its last heartbeat"
 PRODUCT_GOOD = "for good"
 NODE = "as long as the node exists"
@@ -414,7 +414,7 @@ ENTRIES: tuple[Entry, ...] = (
         "1 day",
         token_id="The token that asked.",  # noqa: S106
         digest="SHA-256 of the Idempotency-Key.",
-        request="Digest of the request under HEADCOUNT_SECRET_KEY, to notice an Idempotency-Key that is used for another one.",
+        request="Digest of the request under HEADCOUNT_SECRET_KEY, to tell a repeat from another one.",
         answer="The answer, encrypted under the Idempotency-Key and HEADCOUNT_SECRET_KEY.",
         created_at="When it was answered.",
     ),

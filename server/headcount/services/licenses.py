@@ -14,8 +14,8 @@ from msgspec import UNSET
 
 from headcount import errors
 from headcount.clock import Clock
-from headcount.licensed import Standing
-from headcount.licensing import keys, transitions
+from headcount.licensed import Standing, Status
+from headcount.licensing import judge, keys, transitions
 from headcount.licensing.transitions import Act
 from headcount.services.products import Products
 from headcount.services.sites import new_id
@@ -70,6 +70,11 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"License({self.id})"
 
+    def status(self, now: datetime) -> Status:
+        """What it is worth now."""
+        ends = None if self.expires_at is None else int(self.expires_at.timestamp())
+        return judge.status(self.standing, ends, self.grace, int(now.timestamp()))
+
 
 class Erased(NamedTuple):
     """What was deleted with a license."""
@@ -91,10 +96,6 @@ class Licenses:
         self._secret = secret
         self._only = only
         self._products = Products(database, clock, secret, only)
-
-    def limited(self, only: int | None, database: Database | None = None) -> Licenses:
-        """The same for one product, and on this database."""
-        return Licenses(database or self._database, self._clock, self._secret, only)
 
     async def issue(self, product: str, plan: str, given: wire.Fields) -> tuple[str, License]:
         """A new license: its key, which is never shown again, and what is kept. Raises BadInput."""

@@ -23,12 +23,11 @@ from headcount.store.secret import Secret
 from headcount.wire import check, fields
 from headcount.wire import plan as plan_fields
 from headcount.wire import release as release_fields
+from headcount.wire.product import OVERLAP_DAYS
 
 if TYPE_CHECKING:
     from headcount.store.postgres import Connection
 
-OVERLAP_DAYS = 30
-"""How long retired keys stay in the key set, unless something else is said."""
 RENEWED = timedelta(days=1)
 """How old a key set may become until it is signed anew."""
 
@@ -44,10 +43,6 @@ class Products:
         self._clock = clock
         self._secret = secret
         self._only = only
-
-    def limited(self, only: int | None, database: Database | None = None) -> Products:
-        """The same for one product, and on this database."""
-        return Products(database or self._database, self._clock, self._secret, only)
 
     async def all(self) -> list[Product]:
         """The products by name, as the local copy holds them."""
@@ -199,7 +194,8 @@ class Products:
 
     async def within(self, connection: Connection, name: str) -> Product:
         """The product of this name as it is in this transaction. Raises NotFound."""
-        return (await self.limited(self._only, self._database.within(connection)).find(name)).product
+        same = Products(self._database.within(connection), self._clock, self._secret, self._only)
+        return (await same.find(name)).product
 
     async def row_of(self, connection: Connection, name: str) -> asyncpg.Record:
         """Id and switches of the product of this name, which hold until the transaction ends. Raises NotFound."""

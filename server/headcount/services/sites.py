@@ -14,6 +14,7 @@ from headcount import errors, localtime
 from headcount.clock import Clock
 from headcount.model import Scope, Settings, Site, Token
 from headcount.store.postgres import LONG, Database
+from headcount.wire import check, fields
 from headcount.wire import site as site_fields
 
 if TYPE_CHECKING:
@@ -130,19 +131,18 @@ class Sites:
                 raise _no_site(domain)
             await self._delete_rows(connection, site.id)
 
-    async def add_token(self, domain: str | None, scopes: tuple[Scope, ...]) -> tuple[str, Token]:
-        """A new token, for one site or for all: its text, which is never shown again, and what is kept."""
-        if not scopes:
-            raise errors.BadInput("scopes", f"must name at least one of {', '.join(Scope)}")
-        if Scope.SITES_WRITE in scopes and domain is not None:
-            raise errors.BadInput("scopes", "sites:write is for all sites: leave the site out")
-        try:
-            site = await self.find(domain) if domain is not None else None
-        except errors.NotFound as error:
-            raise errors.NotFound("site", error.message) from None
+    async def add_token(
+        self, domain: str | None, scopes: tuple[Scope, ...], product: str | None = None
+    ) -> tuple[str, Token]:
+        """A new token, for one site, one product or all: its text, which is never shown again, and what is kept."""
+        _check_scopes(domain, product, scopes)
         text = TOKEN_PREFIX + secrets.token_urlsafe(32)
         token = Token(
-            id=new_id(), digest=digest(text), site_id=site.id if site is not None else None, scopes=scopes
+            id=new_id(),
+            digest=digest(text),
+            site_id=await self._site_of(domain),
+            product_id=await self._product_of(product),
+            scopes=scopes,
         )
         async with self._database.transaction() as connection:
             await self._database.change(
@@ -151,10 +151,15 @@ class Sites:
                 token.id,
                 token.digest,
                 token.site_id,
+                token.product_id,
                 token.scopes,
                 self._clock.now(),
             )
         return text, token
+
+    async def names(self) -> dict[int, str]:
+        """What the sites and products are called that tokens are for, by their ids."""
+        return {row["id"]: row["name"] for row in await self._database.rows("token_names")}
 
     async def tokens(self) -> list[Token]:
         return (await self.settings()).tokens
@@ -164,9 +169,39 @@ class Sites:
         if not 0 < id < 1 << 63 or not await self._database.execute("delete_token", id):
             raise errors.NotFound("token", "there is no such token")
 
+    async def _site_of(self, domain: str | None) -> int | None:
+        try:
+            return None if domain is None else (await self.find(domain)).id
+        except errors.NotFound as error:
+            raise errors.NotFound("site", error.message) from None
+
+    async def _product_of(self, name: str | None) -> int | None:
+        if name is None:
+            return None
+        row = await self._database.row("find_product", name) if check.PRODUCT.fullmatch(name) else None
+        if row is None:
+            raise errors.NotFound("product", f"there is no product {fields.quoted(name)}")
+        return int(row["id"])
+
     async def _delete_rows(self, connection: Connection, site: int) -> None:
         for what in ("counters", "hours", "dropped", "hits", "visits", "purges"):
             await self._database.change(connection, f"delete_site_{what}", site, seconds=LONG)
+
+
+def _check_scopes(site: str | None, product: str | None, scopes: tuple[Scope, ...]) -> None:
+    """Refuse scopes that do not fit to what the token is for. Raises BadInput."""
+    if not scopes:
+        raise errors.BadInput("scopes", f"must name at least one of {', '.join(Scope)}")
+    if site is not None and product is not None:
+        raise errors.BadInput(
+            "product", "and site cannot be given together: a token is for one of them, or for all"
+        )
+    if Scope.SITES_WRITE in scopes and (site is not None or product is not None):
+        raise errors.BadInput("scopes", "sites:write is for all sites: leave site and product out")
+    if Scope.EVENTS_WRITE in scopes and product is not None:
+        raise errors.BadInput("scopes", "events:write is for sites: leave the product out")
+    if Scope.LICENSES_WRITE in scopes and site is not None:
+        raise errors.BadInput("scopes", "licenses:write is for products: leave the site out")
 
 
 def _with_zone(site: Site, wanted: str, now: datetime) -> Site:
@@ -198,5 +233,6 @@ def _token(row: asyncpg.Record) -> Token:
         id=row["id"],
         digest=row["digest"],
         site_id=row["site_id"],
+        product_id=row["product_id"],
         scopes=tuple(map(Scope, row["scopes"])),
     )

@@ -41,6 +41,8 @@ def require(request: web.Request, scope: Scope) -> Token:
 def site_for(request: web.Request, token: Token, site_id: str) -> Site:
     """The site that is asked about, if the token may. Raises NotAllowed and NotFound."""
     site = request.app[keys.SETTINGS].site(site_id)
+    if token.product_id is not None:
+        raise errors.NotAllowed("site_id", "the token is for one product, not for sites")
     if token.site_id is not None and (site is None or site.id != token.site_id):
         raise errors.NotAllowed("site_id", "the token is for another site")
     if site is None:

@@ -8,6 +8,7 @@ from headcount.config import Config
 from headcount.services.collector import Collector
 from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
+from headcount.services.management import Management
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites
 from headcount.store.settings import SettingsFile
@@ -17,6 +18,7 @@ CONFIG = web.AppKey("CONFIG", Config)
 COLLECTOR = web.AppKey("COLLECTOR", Collector)
 LICENSING = web.AppKey("LICENSING", Licensing)
 LIMITER = web.AppKey("LIMITER", Limiter)
+MANAGEMENT = web.AppKey("MANAGEMENT", Management)
 REPORTS = web.AppKey("REPORTS", Reports)
 SETTINGS = web.AppKey("SETTINGS", SettingsFile)
 SITES = web.AppKey("SITES", Sites)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from headcount.web import collect, license, pages, sites, stats
+from headcount.licensing.transitions import Act
+from headcount.web import collect, license, licenses, pages, products, sites, stats
 
 
 def routes() -> list[web.RouteDef]:
@@ -31,5 +32,33 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/license/dry-run", license.dry_run),
         web.get("/api/license/keys", license.key_set),
         web.get("/.well-known/jwks.json", license.jwks),
+        web.get("/api/v1/products", products.list_products),
+        web.post("/api/v1/products", products.add_product),
+        web.get("/api/v1/products/{name}", products.get_product),
+        web.put("/api/v1/products/{name}", products.set_product),
+        web.post("/api/v1/products/{name}/rotate-key", products.rotate_key),
+        web.get("/api/v1/products/{name}/releases", products.list_releases),
+        web.post("/api/v1/products/{name}/releases", products.add_release),
+        web.delete("/api/v1/products/{name}/releases/{channel}/{version}", products.withdraw_release),
+        web.get("/api/v1/plans", products.list_plans),
+        web.post("/api/v1/plans", products.add_plan),
+        web.get("/api/v1/plans/{id}", products.get_plan),
+        web.put("/api/v1/plans/{id}", products.set_plan),
+        web.get("/api/v1/licenses", licenses.list_licenses),
+        web.post("/api/v1/licenses", licenses.issue),
+        web.post("/api/v1/licenses/find", licenses.find),
+        web.post("/api/v1/licenses/file", licenses.write_file),
+        web.get("/api/v1/licenses/{id}", licenses.get_license),
+        web.put("/api/v1/licenses/{id}", licenses.set_license),
+        web.delete("/api/v1/licenses/{id}", licenses.erase),
+        web.post("/api/v1/licenses/{id}/suspend", licenses.act(Act.SUSPEND)),
+        web.post("/api/v1/licenses/{id}/reinstate", licenses.act(Act.REINSTATE)),
+        web.post("/api/v1/licenses/{id}/revoke", licenses.act(Act.REVOKE)),
+        web.post("/api/v1/licenses/{id}/renew", licenses.renew),
+        web.post("/api/v1/licenses/{id}/transfer", licenses.transfer),
+        web.post("/api/v1/licenses/{id}/release", licenses.release),
+        web.get("/api/v1/licenses/{id}/export", licenses.export),
+        web.get("/api/v1/instances", licenses.list_instances),
+        web.post("/api/v1/instances/{license}/{instance}/release", licenses.release_instance),
         web.get("/health/live", pages.live),
     ]

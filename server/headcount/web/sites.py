@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -60,29 +60,28 @@ async def delete_site(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
     domain = plain_domain(request.match_info["domain"])
     await request.app[keys.SITES].delete(domain)
-    await _until(request, lambda settings: settings.site(domain) is None)
+    await until(request, lambda settings: settings.site(domain) is None)
     return web.Response(status=204)
 
 
 async def list_tokens(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
     sites = request.app[keys.SITES]
-    domains = {site.id: site.domain for site in await sites.all()}
-    return answer({"tokens": [token_shown(token, domains) for token in await sites.tokens()]})
+    names = await sites.names()
+    return answer({"tokens": [token_shown(token, names) for token in await sites.tokens()]})
 
 
 async def add_token(request: web.Request) -> web.Response:
     """A token for one site, or for all; it cannot have a scope that the asking token has not."""
     own = auth.require(request, Scope.SITES_WRITE)
-    given = json.decode(await read(request), wire.MAX_BODY)
-    domain, scopes = token_fields(given)
-    beyond = [scope for scope in scopes if scope not in own.scopes]
+    asked = token_fields(json.decode(await read(request), wire.MAX_BODY))
+    beyond = [scope for scope in asked.scopes if scope not in own.scopes]
     if beyond:
         raise errors.NotAllowed("scopes", f"the asking token has no scope {beyond[0]}")
-    text, token = await request.app[keys.SITES].add_token(domain, scopes)
-    await _until(request, lambda settings: token in settings.tokens)
-    domains = {token.site_id: domain} if token.site_id is not None and domain is not None else {}
-    return answer({"token": text, **token_shown(token, domains)}, 201)
+    sites = request.app[keys.SITES]
+    text, token = await sites.add_token(asked.site, asked.scopes, asked.product)
+    await until(request, lambda settings: token in settings.tokens)
+    return answer({"token": text, **token_shown(token, await sites.names())}, 201)
 
 
 async def delete_token(request: web.Request) -> web.Response:
@@ -90,28 +89,48 @@ async def delete_token(request: web.Request) -> web.Response:
     text = request.match_info["id"]
     id = int(text) if text.isdecimal() and len(text) < 20 else 0
     await request.app[keys.SITES].delete_token(id)
-    await _until(request, lambda settings: all(token.id != id for token in settings.tokens))
+    await until(request, lambda settings: all(token.id != id for token in settings.tokens))
     return web.Response(status=204)
 
 
-def token_fields(given: Any) -> tuple[str | None, tuple[Scope, ...]]:
-    """The site and scopes that a new token is asked for."""
+class TokenFields(NamedTuple):
+    """What a new token is asked for."""
+
+    site: str | None
+    product: str | None
+    scopes: tuple[Scope, ...]
+
+
+def token_fields(given: Any) -> TokenFields:
+    """The site or product, and the scopes, that a new token is asked for. Raises BadInput."""
     if not isinstance(given, dict):
         raise errors.BadInput("body", "must be a JSON object")
-    if unknown := sorted(given.keys() - {"site", "scopes"}):
-        raise errors.BadInput(str(unknown[0])[:100], "there is only site, scopes")
-    domain, scopes = given.get("site"), given.get("scopes", [Scope.STATS_READ])
-    if domain is not None and not isinstance(domain, str):
+    if unknown := sorted(given.keys() - set(TokenFields._fields)):
+        raise errors.BadInput(str(unknown[0])[:100], f"there is only {', '.join(TokenFields._fields)}")
+    site, product = given.get("site"), given.get("product")
+    scopes = given.get("scopes", [Scope.STATS_READ])
+    if site is not None and not isinstance(site, str):
         raise errors.BadInput("site", "must be the domain of a site, or null for all")
+    if product is not None and not isinstance(product, str):
+        raise errors.BadInput("product", "must be the name of a product, or null for all")
     if not isinstance(scopes, list) or not all(scope in list(Scope) for scope in scopes):
         raise errors.BadInput("scopes", f"must be a list of {', '.join(Scope)}")
-    return (None if domain is None else plain_domain(domain)), tuple(dict.fromkeys(map(Scope, scopes)))
+    return TokenFields(
+        None if site is None else plain_domain(site), product, tuple(dict.fromkeys(map(Scope, scopes)))
+    )
 
 
-def token_shown(token: Token, domains: dict[int, str]) -> dict[str, Any]:
-    """A token as it is listed: not the token itself. The id is text, as JavaScript cuts long numbers."""
-    site = domains.get(token.site_id) if token.site_id is not None else None
-    return {"id": str(token.id), "site": site, "scopes": list(token.scopes)}
+def token_shown(token: Token, names: Mapping[int, str]) -> dict[str, Any]:
+    """A token as it is listed: not the token itself. The id is text, as JavaScript cuts long numbers.
+
+    `names`: of sites and products, by their ids.
+    """
+    return {
+        "id": str(token.id),
+        "site": names.get(token.site_id) if token.site_id is not None else None,
+        "product": names.get(token.product_id) if token.product_id is not None else None,
+        "scopes": list(token.scopes),
+    }
 
 
 def _shown(request: web.Request, site: Site) -> dict[str, Any]:
@@ -127,10 +146,10 @@ def shown(site: Site) -> dict[str, Any]:
 
 async def _seen(request: web.Request, site: Site) -> None:
     """Wait until this worker collects for the site as it is now."""
-    await _until(request, lambda settings: settings.site(site.domain) == site)
+    await until(request, lambda settings: settings.site(site.domain) == site)
 
 
-async def _until(request: web.Request, true: Callable[[SettingsFile], bool]) -> None:
+async def until(request: web.Request, true: Callable[[SettingsFile], bool]) -> None:
     """Wait until it is true of the local copy, which the rollup writes; without a rollup only for a while."""
     settings = request.app[keys.SETTINGS]
     for _ in range(int(SEEN_WITHIN / 0.05)):

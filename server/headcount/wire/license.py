@@ -141,6 +141,26 @@ def _in_range(field: str, found: datetime) -> datetime:
     return found
 
 
+class Nothing(msgspec.Struct, frozen=True):
+    """A body that says nothing."""
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A license named by its key."""
+
+    key: str | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return "Key(…)"
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose seat is freed: that of one install, or those of all."""
+
+    instance: str | UnsetType = UNSET
+    all: bool = False
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What an install without a network asks for in its request file, and for how long the vendor grants it."""
 
@@ -156,3 +176,17 @@ def digest(field: str, text: str | UnsetType) -> bytes:
     if text is UNSET or not _DIGEST.fullmatch(text):
         raise errors.BadInput(field, "must be 64 hex digits")
     return bytes.fromhex(text)
+
+
+def key(given: Key) -> str:
+    """The key as it was typed. Raises BadInput if there is none."""
+    if given.key is UNSET:
+        raise errors.BadInput("key", "is required")
+    return given.key
+
+
+def released(given: Release) -> bytes | None:
+    """The digest of one install; None: all. Raises BadInput unless one of the two is said."""
+    if given.all == (given.instance is not UNSET):
+        raise errors.BadInput("instance", "or all is required, and not both: whose seat to free")
+    return None if given.all else digest("instance", given.instance)
