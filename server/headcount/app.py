@@ -24,6 +24,7 @@ from headcount.services.licenses import Licenses
 from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
 from headcount.services.management import Management
+from headcount.services.product_reports import ProductReports
 from headcount.services.products import Products
 from headcount.services.redactions import Redactions
 from headcount.services.reports import Reports
@@ -95,6 +96,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         app[keys.LICENSING] = Licensing(settings, copy, installs, collector, lookups, secret_key, clock)
         app[keys.LIMITER] = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
         app[keys.MANAGEMENT] = Management(database, clock, secret_key)
+        app[keys.PRODUCT_REPORTS] = ProductReports(database, clock)
         app[keys.REPORTS] = reports_of(config, database, clock)
         app[keys.SETTINGS] = settings
         app[keys.SITES] = Sites(database, clock)
@@ -105,7 +107,8 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
             stack,
             [
                 Job("tell the rollup how far the spool is", 0.1, spool.tick),
-                Job("read sites and tokens", 0.1, _plain(settings.refresh)),
+                Job("read sites, tokens and products", 0.1, _plain(settings.refresh)),
+                Job("read what changed of licenses", 0.1, _plain(copy.refresh)),
                 Job("spool what was refused", 1.0, collector.keep_refused),
                 Job(
                     "forget the keys of ended days",

@@ -6,7 +6,7 @@ hour that spring leaves out has none, and in half-hour zones an hour begins at :
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -56,9 +56,9 @@ def resolve(asked: DateRange, zone: str, now: datetime, first_day: date | None) 
     first, last = asked
     if isinstance(first, datetime) and isinstance(last, datetime):
         end = min(_minute(last + SECOND), localtime.day_end(zone, today))
-        _refuse_future(first.astimezone(ZoneInfo(zone)).date(), today)
+        _refuse_future(first.astimezone(ZoneInfo(zone)).date(), today, zone)
         return _window(zone, _minute(first), max(end, _minute(first) + MINUTE))
-    _refuse_future(first, today)
+    _refuse_future(first, today, zone)
     return Period(zone, first, min(last, today))
 
 
@@ -97,20 +97,25 @@ def labels(period: Period, time: str) -> list[str]:
     """The label of each bucket, in order, empty ones included."""
     if time == "time:hour":
         return _hours(period)
-    label, days = bucket(period, time), (period.last - period.first) // DAY + 1
-    return list(dict.fromkeys(label(period.first + number * DAY) for number in range(days)))
+    begins = bucket(period, time)
+    return list(dict.fromkeys(begins(day).isoformat() for day in days(period.first, period.last)))
 
 
-def bucket(period: Period, time: str) -> Callable[[date], str]:
-    """What gives the label of the day, week or month that a day falls into.
+def days(first: date, last: date) -> Iterator[date]:
+    """Every day from the first to the last."""
+    return (first + number * DAY for number in range((last - first) // DAY + 1))
 
-    A week has the date of its Monday, or the first day of the range if that is later; a month its first.
+
+def bucket(period: Period, time: str) -> Callable[[date], date]:
+    """What gives the beginning of the day, week or month that a day falls into, which is its label.
+
+    A week begins on its Monday, or with the range if that is later; a month on its first.
     """
     if time == "time:week":
-        return lambda day: max(day - day.weekday() * DAY, period.first).isoformat()
+        return lambda day: max(day - day.weekday() * DAY, period.first)
     if time == "time:month":
-        return lambda day: day.replace(day=1).isoformat()
-    return date.isoformat
+        return lambda day: day.replace(day=1)
+    return lambda day: day
 
 
 def hour_label(zone: str, moment: datetime) -> str:
@@ -163,6 +168,6 @@ def _twice(local: datetime) -> bool:
     return before is not None and after is not None and before > after  # less: the clock skips it
 
 
-def _refuse_future(first: date, today: date) -> None:
+def _refuse_future(first: date, today: date, zone: str) -> None:
     if first > today:
-        raise errors.BadInput("date_range", f"begins after today, which is {today} for this site")
+        raise errors.BadInput("date_range", f"begins after today, which is {today} in {zone}")

@@ -9,6 +9,7 @@ from headcount.services.collector import Collector
 from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
 from headcount.services.management import Management
+from headcount.services.product_reports import ProductReports
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites
 from headcount.store.settings import SettingsFile
@@ -19,6 +20,7 @@ COLLECTOR = web.AppKey("COLLECTOR", Collector)
 LICENSING = web.AppKey("LICENSING", Licensing)
 LIMITER = web.AppKey("LIMITER", Limiter)
 MANAGEMENT = web.AppKey("MANAGEMENT", Management)
+PRODUCT_REPORTS = web.AppKey("PRODUCT_REPORTS", ProductReports)
 REPORTS = web.AppKey("REPORTS", Reports)
 SETTINGS = web.AppKey("SETTINGS", SettingsFile)
 SITES = web.AppKey("SITES", Sites)

@@ -8,8 +8,9 @@ import orjson
 from aiohttp import web
 
 from headcount import errors
-from headcount.model import Scope
+from headcount.model import Scope, Token
 from headcount.stats import shape
+from headcount.stats.question import Query
 from headcount.stats.shape import Answer
 from headcount.web import auth, keys
 from headcount.web.body import read
@@ -17,11 +18,10 @@ from headcount.wire import query as wire
 
 
 async def query(request: web.Request) -> web.Response:
-    """Figures of a site, as JSON or, by `Accept: text/csv`, as CSV."""
+    """Figures of a site or product, as JSON or, by `Accept: text/csv`, as CSV."""
     token = auth.require(request, Scope.STATS_READ)
     asked = wire.parse(await _body(request))
-    site = auth.site_for(request, token, asked.site_id)
-    answer = await request.app[keys.REPORTS].query(site, asked)
+    answer = await _answer(request, token, asked)
     return _csv(answer) if _wants_csv(request) else _json(answer.as_dict())
 
 
@@ -31,6 +31,14 @@ async def realtime(request: web.Request) -> web.Response:
     site = auth.site_for(request, token, wire.site_id(request.query.get("site_id")))
     now = await request.app[keys.REPORTS].realtime(site)
     return _json(now.as_dict())
+
+
+async def _answer(request: web.Request, token: Token, asked: Query) -> Answer:
+    if asked.product is not None:
+        product = auth.product_for(request, token, asked.product)
+        return await request.app[keys.PRODUCT_REPORTS].query(product.id, asked)
+    site = auth.site_for(request, token, asked.site_id)
+    return await request.app[keys.REPORTS].query(site, asked)
 
 
 async def _body(request: web.Request) -> bytes:
