@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from headcount import config
 from headcount.cli.main import main
 from headcount.store.geoip import SHIPPED
+from terminal import refused, run, said, told
 
 COMMANDS = [
     "serve", "stats", "doctor", "site", "site add", "site list", "site set", "site rename", "site reset",
-    "site delete", "token", "token create", "token list", "token revoke", "privacy", "privacy show",
+    "site delete", "token", "token create", "token list", "token revoke", "product", "product add",
+    "product list", "product show", "product set", "product rotate-key", "product release", "plan", "plan add",
+    "plan list", "plan set", "license", "license issue", "license show", "license list", "license set",
+    "license suspend", "license reinstate", "license revoke", "license renew", "license transfer",
+    "license release", "license export", "license erase", "license file", "privacy", "privacy show",
     "privacy status", "privacy redact", "geoip", "geoip show", "geoip use",
 ]  # fmt: skip
 
@@ -38,29 +40,6 @@ def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 @pytest.fixture
 def database(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADCOUNT_DATABASE_URL", dsn)
-
-
-def run(*arguments: str, answer: str | None = None) -> Result:
-    return CliRunner().invoke(main, arguments, input=answer)
-
-
-def said(*arguments: str, answer: str | None = None) -> str:
-    """What a command prints that works."""
-    result = run(*arguments, answer=answer)
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
-    return result.stdout
-
-
-def told(*arguments: str) -> Any:
-    return json.loads(said(*arguments, "--json"))
-
-
-def refused(*arguments: str) -> str:
-    """The one line that a command prints that does not."""
-    result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: ")
-    return result.stderr.removeprefix("Error: ").strip()
 
 
 # Help and errors

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from headcount import __version__, config, errors, logs
-from headcount.cli import doctor, geoip, privacy, serve, site, stats, token
+from headcount.cli import doctor, geoip, license, plan, privacy, product, serve, site, stats, token
 
 HELP = {"-h", "--help"}
 
@@ -46,6 +46,9 @@ for command in (
     stats.stats,
     site.site,
     token.token,
+    product.product,
+    plan.plan,
+    license.license,
     privacy.privacy,
     geoip.geoip,
     doctor.doctor,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headcount import app
+from headcount import app, errors
 from headcount.clock import Clock
 from headcount.config import Config
 from headcount.services.management import Management
@@ -51,8 +52,29 @@ async def open_management(config: Config) -> AsyncIterator[Management]:
         yield Management(database, Clock(), secret.load(config.secret_key, config.data_dir))
 
 
+def manage(config: Config, work: Callable[[Management], Awaitable[T]]) -> T:
+    """Run what a command does with products and licenses."""
+
+    async def whole() -> T:
+        async with open_management(config) as management:
+            return await work(management)
+
+    return run(whole())
+
+
 def print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def write_json(value: object, output: Path | None) -> None:
+    """Print JSON, or write it to a file. Raises BadInput if that cannot be written."""
+    if output is None:
+        print_json(value)
+        return
+    try:
+        output.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise errors.BadInput("output", f"cannot be written: {error.strerror}") from None
 
 
 def tell(as_json: bool, sentence: str, **facts: object) -> None:

@@ -42,6 +42,8 @@ NEXT = {
 def after(standing: Standing, act: Act) -> Standing:
     """The standing that follows. Raises Conflict."""
     found = NEXT.get((standing, act))
+    if found is None and standing == act.value:
+        raise errors.Conflict("status", f"the license is {standing} already")
     if found is None:
         raise errors.Conflict("status", f"a license that is {standing} cannot be {act}")
     return found

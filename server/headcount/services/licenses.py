@@ -8,17 +8,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-import asyncpg
 import msgspec
 from msgspec import UNSET
 
 from headcount import errors
 from headcount.clock import Clock
-from headcount.licensed import Standing, Status
-from headcount.licensing import judge, keys, transitions
+from headcount.licensing import keys, transitions
 from headcount.licensing.transitions import Act
 from headcount.services.products import Products
 from headcount.services.sites import new_id
+from headcount.store import issued
+from headcount.store.issued import License
 from headcount.store.postgres import LONG, Database
 from headcount.store.secret import Secret
 from headcount.wire import fields
@@ -35,45 +35,10 @@ A_DAY = timedelta(days=1)
 STAYS = {
     "daily counts of the product": "they say how many installs there were, and not of which license",
     "answers under an Idempotency-Key": "encrypted, for a day at most, so that a repeated request does nothing twice",
-    "the digest in local copies": "for an hour at most, until each node has read its copy anew",
-    "backups of Postgres": "they are yours: they forget when you delete them",
+    "copies on the nodes": "they forget within seconds, or within an hour of being able to reach Postgres again",
+    "backups of Postgres": "those are in your hands",
 }
 """What an erasure leaves, and why."""
-
-
-class License(msgspec.Struct, frozen=True, kw_only=True):
-    """A license as the vendor sees it."""
-
-    id: int
-    product_id: int
-    product: str
-    plan_id: int
-    plan: str
-    digest: bytes
-    standing: Standing
-    seats: int | None
-    """In place of the plan's; None: as the plan."""
-    seats_limit: int | None
-    """Of the license or the plan; None: no limit."""
-    used: int
-    """Seats that are taken."""
-    expires_at: datetime | None
-    grace: int
-    """Seconds past the end that software goes on."""
-    customer_fields: bool
-    """Whether the product keeps the name and the e-mail address of a customer."""
-    customer_ref: str
-    customer_name: str
-    customer_email: str
-    created_at: datetime
-
-    def __repr__(self) -> str:
-        return f"License({self.id})"
-
-    def status(self, now: datetime) -> Status:
-        """What it is worth now."""
-        ends = None if self.expires_at is None else int(self.expires_at.timestamp())
-        return judge.status(self.standing, ends, self.grace, int(now.timestamp()))
 
 
 class Erased(NamedTuple):
@@ -151,7 +116,7 @@ class Licenses:
             wire.status(wanted["status"]) if "status" in wanted else None,
             self._clock.now(),
         )
-        return [_license(row) for row in rows]
+        return [issued.read(row) for row in rows]
 
     async def act(self, id: int, act: Act) -> License:
         """Suspend, reinstate or revoke it. Raises Conflict where its standing does not allow that."""
@@ -259,12 +224,12 @@ class Licenses:
         found = await self._database.fetch(connection, "get_license", id, self._only) if known else []
         if not found:
             raise _no_license()
-        return _license(found[0])
+        return issued.read(found[0])
 
     async def by_digest(self, connection: Connection, digest: bytes) -> License | None:
         """The license of the key with this digest."""
         found = await self._database.fetch(connection, "license_of_digest", digest, self._only)
-        return _license(found[0]) if found else None
+        return issued.read(found[0]) if found else None
 
     async def lock(self, connection: Connection, id: int, act: Act | None = None) -> License:
         """The license, which nobody else changes until the transaction ends. Raises Conflict by the table."""
@@ -313,7 +278,3 @@ def _check_customer(given: wire.Customer, product: str, kept: bool) -> None:
 
 def _no_license() -> errors.NotFound:
     return errors.NotFound("license", "there is no such license")
-
-
-def _license(row: asyncpg.Record) -> License:
-    return msgspec.convert({name: row[name] for name in License.__struct_fields__}, License)

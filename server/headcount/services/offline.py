@@ -16,8 +16,9 @@ from headcount.licensed import DAY, PRODUCTION, Plan, Product, Status, Use
 from headcount.licensing import judge, jws, versions
 from headcount.licensing.judge import Seat, Verdict
 from headcount.licensing.transitions import Act
-from headcount.services.licenses import License, Licenses
+from headcount.services.licenses import Licenses
 from headcount.services.products import Products
+from headcount.store.issued import License
 from headcount.store.postgres import Database
 from headcount.store.secret import Secret
 from headcount.wire import fields
@@ -86,7 +87,7 @@ class Offline:
             words = (version, "", PRODUCTION, "", "", Status.ACTIVE)
             taken = await self._database.fetch(connection, "claim_seat", *key, instance, now, *words)
         if not taken:
-            raise errors.Conflict("seats", f"all {license.seats_limit} are taken: release one, or set more")
+            raise errors.Conflict("seats", f"are all taken ({license.seats_limit}): release one, or set more")
         return int(taken[0]["used"])
 
     def _signer(self, product: Product) -> jws.Signer:

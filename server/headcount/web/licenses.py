@@ -15,7 +15,8 @@ from headcount import errors
 from headcount.licensed import Instance
 from headcount.licensing.transitions import Act
 from headcount.services.instances import START, Place
-from headcount.services.licenses import STAYS, License
+from headcount.services.licenses import STAYS
+from headcount.store.issued import License
 from headcount.web.managing import Asked, managed, query
 from headcount.wire import fields, license, paging, plan
 
