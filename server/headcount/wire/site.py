@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from headcount import errors, localtime
 from headcount.model import Site
 from headcount.privacy import url
-from headcount.wire import event, json
+from headcount.wire import event, fields, json
 
 MAX_BODY = 32 << 10
 MAX_HOSTNAMES = 100
@@ -37,9 +37,6 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fold_digits: bool | UnsetType = UNSET
 
 
-_TYPES = {field.name: field.type for field in msgspec.structs.fields(Fields)}
-
-
 def parse(body: bytes) -> Fields:
     """The fields of a JSON object. Raises BadInput that names the field."""
     return from_values(json.decode(body, MAX_BODY))
@@ -47,25 +44,12 @@ def parse(body: bytes) -> Fields:
 
 def from_values(given: Any) -> Fields:
     """The fields of a mapping, checked."""
-    if not isinstance(given, dict):
-        raise errors.BadInput("body", "must be a JSON object")
-    unknown = sorted(given.keys() - set(Fields.__struct_fields__))
-    if unknown:
-        raise errors.BadInput(str(unknown[0])[:100], f"there is only {', '.join(Fields.__struct_fields__)}")
-    checked = {}
-    for name, value in given.items():
-        try:
-            checked[name] = msgspec.convert(value, _TYPES[name])
-        except msgspec.ValidationError as error:
-            raise errors.BadInput(name, str(error)) from None
-    return Fields(**checked)
+    return fields.read(Fields, given)
 
 
-def merge(site: Site, fields: Fields) -> Site:
+def merge(site: Site, changes: Fields) -> Site:
     """The site with these fields, checked as a whole. Raises BadInput that names the field and its limit."""
-    given = {
-        name: value for name in fields.__struct_fields__ if (value := getattr(fields, name)) is not UNSET
-    }
+    given = fields.given(changes)
     if "domain" in given:
         given["domain"] = plain_domain(given["domain"])
     new = msgspec.structs.replace(site, **given)
