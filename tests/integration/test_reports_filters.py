@@ -73,6 +73,9 @@ async def test_one_filter_with_a_counter_knows_visitors(ask: Ask, db: Connection
         (["is", "visit:source", ["Direct / None"]], {"Direct / None"}),
         (["is", "visit:source", [""]], {"Direct / None"}),
         (["contains", "visit:source", ["Direct"]], {"Direct / None"}),
+        (["is", "visit:source", [""], {"case_sensitive": False}], {"Direct / None"}),
+        (["contains_not", "visit:source", [""], {"case_sensitive": False}], set()),
+        (["contains_not", "visit:source", [""]], set()),
         (
             ["not", ["or", [["is", "visit:source", ["Google"]], ["is", "visit:source", [""]]]]],
             {"Bing", "100%_sure"},

@@ -22,12 +22,12 @@ def compiled(match: Match) -> Test:
     if match.operator is Operator.MATCHES:
         tests = [_expression(value, match.case_sensitive) for value in match.values]
         return lambda text: any(test(text) for test in tests)
-    values = tuple(value or match.dimension.unset for value in match.values)
     fold = _same if match.case_sensitive else str.lower
-    wanted = tuple(fold(value) for value in values)
-    if match.operator is Operator.IS:
-        return lambda text: fold(text) in wanted
-    return lambda text: any(part in fold(text) for part in wanted)
+    wanted = tuple(fold(value) for value in match.values)
+    if match.operator is Operator.CONTAINS:
+        return lambda text: any(part in fold(text) for part in wanted)
+    unset = fold(match.dimension.unset)
+    return lambda text: fold(text) in wanted or (fold(text) == unset and "" in wanted)
 
 
 def fitting(match: Match, stored: Iterable[str], shown: Shown) -> list[str]:
