@@ -78,13 +78,18 @@ def since(first: date, last: date = TODAY, **values: str) -> Install:
     return Install(tuple(days(first, last)), **values)
 
 
-def counts(installs: Iterable[Install], until: date) -> dict[Key, Counter[str]]:
-    """What install_count holds at the end of a day; what is zero throughout has no row."""
+def counts(installs: Iterable[Install], until: date = TODAY) -> dict[Key, Counter[str]]:
+    """What install_count holds today if installs were counted until a day; what is zero throughout has no row.
+
+    Heartbeats are counted as they come, whether installs are or not.
+    """
     found: dict[Key, Counter[str]] = {}
     for install in installs:
-        for day in days(min(install.on), until):
+        for day in days(min(install.on), TODAY):
             for dimension in ("", *DIMENSIONS):
                 added = +Counter(install.counted(dimension, day))
+                if day > until:
+                    added = Counter({"heartbeats": added["heartbeats"]}) & added
                 if added:
                     found.setdefault((day, dimension, install.value(dimension, day)), Counter()).update(added)
     return found
@@ -112,7 +117,7 @@ async def make_product(
 async def store(
     db: Connection, installs: Sequence[Install], product: int = 1, *, until: date = TODAY
 ) -> None:
-    """Put the counts of all days into Postgres, as if today had been counted a moment ago."""
+    """Put the counts of all days into Postgres, as if installs had been counted until a day."""
     found = counts(installs, until)
     rows = [
         (product, dimension, day, value, *(sums[name] for name in SUMS))
