@@ -74,6 +74,7 @@ class Vendor:
         await self.installs.copy_to(self.copy, self.clock.now())
         if self.worker is not None:
             self.worker.app[keys.SETTINGS].refresh()
+            self.worker.app[keys.LICENSING]._copy.refresh()
 
     async def drain(self) -> None:
         """What was spooled reaches Postgres."""

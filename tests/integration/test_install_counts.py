@@ -46,6 +46,12 @@ async def flow(db: Connection, day: int) -> tuple[int, ...]:
     return tuple(row) if row else ()
 
 
+async def signs(db: Connection) -> tuple[int, int]:
+    """Distinct installs and networks of the one license and day."""
+    (row,) = await db.fetch("select instances, networks from sharing")
+    return row["instances"], row["networks"]
+
+
 async def night(vendor: Vendor) -> None:
     """The server runs on until the next noon, with nothing to do."""
     await vendor.pass_by(days=1)
@@ -163,10 +169,10 @@ async def test_distinct_installs_networks_and_countries_show_that_a_key_is_passe
     for n, address in enumerate(["203.0.113.7", "203.0.113.8", "198.51.100.1", "2001:db8:1:2::1"]):
         await vendor.post_from(address, key, f"install-{n}")
     await vendor.drain()
-    assert tuple(await db.fetchrow("select instances, networks from sharing")) == (4, 3)
+    assert await signs(db) == (4, 3)
     await vendor.post_from("203.0.113.9", key, "install-0")
     await vendor.drain()
-    assert tuple(await db.fetchrow("select instances, networks from sharing")) == (4, 3)
+    assert await signs(db) == (4, 3)
 
 
 async def test_a_copied_install_is_reported_and_not_refused(vendor: Vendor, db: Connection) -> None:

@@ -142,7 +142,7 @@ async def test_words_that_nobody_knows_change_nothing_but_what_is_kept(
         key, version="mine", os="Plan 9", arch="pdp11", environment="web01.example.com"
     )
     await vendor.drain()
-    row = await db.fetchrow("select version, os, arch, environment, status from heartbeat")
+    (row,) = await db.fetch("select version, os, arch, environment, status from heartbeat")
     assert (answer["status"], tuple(row)) == ("active", ("", "other", "other", "other", "active"))
 
 

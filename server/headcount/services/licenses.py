@@ -39,6 +39,13 @@ STAYS = {
     "backups of Postgres": "those are in your hands",
 }
 """What an erasure leaves, and why."""
+STAYS_FOR_THE_HOLDER = {
+    "the license itself": "plan, seats, end and the vendor's reference: without it the key would open nothing",
+    **{what: why for what, why in STAYS.items() if what.startswith(("daily", "copies"))},
+    "backups of Postgres": "those are in the vendor's hands",
+    "what is checked from now on": "a heartbeat is kept of each check, as before",
+}
+"""What an erasure by whoever holds the key leaves, and why."""
 
 
 class Erased(NamedTuple):
@@ -203,6 +210,14 @@ class Licenses:
                 raise _no_license()
             counts = await self._forget_installs(connection, license)
             await self._database.change(connection, "erase_license", *key, self._clock.now())
+        return counts
+
+    async def erase_installs(self, id: int) -> Erased:
+        """Delete what is kept of the installs of a license; the license itself stays good, with all seats free."""
+        async with self._database.transaction() as connection:
+            license = await self.lock(connection, id)
+            counts = await self._forget_installs(connection, license)
+            await self._database.change(connection, "empty_seats", license.product_id, id, self._clock.now())
         return counts
 
     async def forget_customers(self, now: datetime) -> None:

@@ -98,16 +98,6 @@ class Installs:
         known = await self._database.row("has_seat", license.product, license.id, instance)
         return license.used if known and known["seat"] else None
 
-    async def release(self, license: License, instance: bytes, now: datetime) -> bool:
-        """Free the seat of an install; whether it had one."""
-        async with self._database.transaction() as connection:
-            await self._database.fetch(connection, "lock_license", license.product, license.id)
-            freed = await self._database.change(
-                connection, "drop_seat", license.product, license.id, instance, now
-            )
-            await self._give_back(connection, license.product, license.id, freed, now)
-        return bool(freed)
-
     async def free_silent(self, now: datetime) -> int:
         """Free the seats of installs that were silent for longer than their lease; how many."""
         total = 0

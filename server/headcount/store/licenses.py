@@ -8,7 +8,7 @@ transactions become visible in another order than their time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from headcount.licensed import License
 from headcount.store import spool
 
 OVERLAP = timedelta(minutes=1)
+MAX_LOOKED_UP = 100_000
+"""Licenses and seats that a worker keeps in memory between two changes of the copy."""
 WHOLE = b""
 """In place of an install: the license as a whole."""
 
@@ -45,16 +47,37 @@ class LicenseCopy:
         # A power cut may lose the last transactions, mark included: they are read again.
         self._db.execute("pragma synchronous = normal")
         self._db.executescript(_SCHEMA)
+        self._version = 0
+        self._licenses: dict[bytes, License] = {}
+        self._seats: set[tuple[int, bytes]] = set()
+        self._merged: tuple[object, ...] = ()
+        self._marked: datetime | None = None
+
+    def refresh(self) -> None:
+        """Forget what was looked up, if the rollup has changed the copy since. Called several times a second."""
+        row = self._row("pragma data_version")
+        version = row[0] if row else 0
+        if version != self._version or len(self._licenses) + len(self._seats) > MAX_LOOKED_UP:
+            self._licenses.clear()
+            self._seats.clear()
+            self._version = version
 
     def license(self, digest: bytes) -> License | None:
         """The license of this key, if the copy holds it. Raises ServiceBusy if the copy cannot be read."""
-        row = self._row("select body from license where digest = ?", digest)
-        return _license.decode(row[0]) if row else None
+        found = self._licenses.get(digest)
+        if found is None and (row := self._row("select body from license where digest = ?", digest)):
+            found = self._licenses[digest] = _license.decode(row[0])
+        return found
 
     def holds_seat(self, license: int, instance: bytes) -> bool:
-        return (
-            self._row("select 1 from seat where license = ? and instance = ?", license, instance) is not None
-        )
+        """Whether the install holds a seat of the license."""
+        key = license, instance
+        if key in self._seats:
+            return True
+        if self._row("select 1 from seat where license = ? and instance = ?", *key) is None:
+            return False
+        self._seats.add(key)
+        return True
 
     def changed_since(self) -> datetime | None:
         """From when on to ask what changed; None: ask for everything."""
@@ -71,12 +94,15 @@ class LicenseCopy:
 
     def merge(
         self,
-        licenses: Iterable[License],
-        seats: Iterable[Seat],
-        erased: Iterable[tuple[int, bytes]],
+        licenses: Sequence[License],
+        seats: Sequence[Seat],
+        erased: Sequence[tuple[int, bytes]],
         now: datetime,
     ) -> None:
         """Take in what changed. What was erased may have come back since: it is among the changes then."""
+        changes = licenses, seats, erased
+        if changes == self._merged and self._marked is not None and now - self._marked < OVERLAP / 2:
+            return  # the same as half a second ago
         with self._db:
             self._db.execute("begin immediate")
             for license, instance in erased:
@@ -88,6 +114,7 @@ class LicenseCopy:
                         "delete from seat where license = ? and instance = ?", (license, instance)
                     )
             self._put(licenses, seats, now)
+        self._merged, self._marked = changes, now
 
     def close(self) -> None:
         self._db.close()

@@ -50,6 +50,13 @@ def site_for(request: web.Request, token: Token, site_id: str) -> Site:
     return site
 
 
+def licenses_of(request: web.Request, product_id: int) -> None:
+    """Raises NotAllowed unless the request has a token for the licenses of this product."""
+    token = require(request, Scope.LICENSES_WRITE)
+    if token.product_id not in (None, product_id):
+        raise errors.NotAllowed("authorization", "the token is for another product")
+
+
 def product_for(request: web.Request, token: Token, name: str) -> Product:
     """The product that a question names, if the token may ask. Raises NotAllowed and NotFound."""
     product = request.app[keys.SETTINGS].product(name)

@@ -14,8 +14,9 @@ from headcount.licensed import Heartbeat
 from headcount.licensing import jws
 from headcount.licensing import keys as license_keys
 from headcount.model import Ignored
-from headcount.privacy import door
-from headcount.web import keys
+from headcount.privacy import door, kept
+from headcount.services.licenses import STAYS_FOR_THE_HOLDER
+from headcount.web import auth, keys
 from headcount.web.body import read
 from headcount.web.collect import client_of
 from headcount.web.middleware import answer
@@ -38,6 +39,36 @@ async def dry_run(request: web.Request) -> web.Response:
     question = await _question(request, client, nonce=False)
     heartbeat = await request.app[keys.LICENSING].dry_run(question, client)
     return answer(shown(heartbeat, question.unknown))
+
+
+async def release(request: web.Request) -> web.Response:
+    """Free the seat of an install that ends: by its own id, or by its digest with the vendor's token."""
+    holder = await _holder(request)
+    if holder.instance is None:
+        raise errors.BadInput("instance", "is required: whose seat to free")
+    license = await request.app[keys.LICENSING].find(holder.key, holder.product)
+    if holder.by_digest:
+        auth.licenses_of(request, license.product)
+    freed = await request.app[keys.MANAGEMENT].licenses.release(license.id, holder.instance)
+    return answer({"released": bool(freed)})
+
+
+async def about(request: web.Request) -> web.Response:
+    """Everything that is kept for a key, with purpose and retention; as text, if that is asked for."""
+    holder = await _holder(request)
+    license = await request.app[keys.LICENSING].find(holder.key, holder.product)
+    found = await request.app[keys.MANAGEMENT].instances.export(license.id)
+    if request.headers.get("Accept", "").startswith("text/plain"):
+        return web.Response(text=kept.as_text(found))
+    return answer({**found, "why": kept.reasons()})
+
+
+async def erase(request: web.Request) -> web.Response:
+    """Delete what is kept of the installs of a key. What stays is named with its reason."""
+    holder = await _holder(request)
+    license = await request.app[keys.LICENSING].find(holder.key, holder.product)
+    erased = await request.app[keys.MANAGEMENT].licenses.erase_installs(license.id)
+    return answer({"erased": erased._asdict(), "stays": STAYS_FOR_THE_HOLDER})
 
 
 async def key_set(request: web.Request) -> web.Response:
@@ -77,6 +108,14 @@ async def _question(request: web.Request, client: door.Client, *, nonce: bool = 
     if question.unknown and nonce:
         request.app[keys.COLLECTOR].refuse(Ignored.LICENSE_FIELD, count=question.unknown)
     return question
+
+
+async def _holder(request: web.Request) -> wire.Holder:
+    limiter = request.app[keys.LIMITER]
+    limiter.check(client_of(request).key())
+    holder = wire.holder(await read(request))
+    limiter.check(license_keys.digest(holder.key))
+    return holder
 
 
 @contextmanager

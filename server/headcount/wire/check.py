@@ -16,6 +16,7 @@ MIN_INSTANCE, MAX_INSTANCE = 8, 200
 MAX_WORD = versions.MAX_LENGTH
 PRODUCT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22,128}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _OPTIONAL = ("environment", "os", "arch", "channel", "token")
 
 
@@ -61,15 +62,37 @@ def parse(body: bytes, *, nonce: bool = True) -> Question:
     )
 
 
-def parse_key(body: bytes, *fields: str) -> dict[str, Any]:
-    """The plain `key` of a JSON object, and `product` and `instance` where they are asked for."""
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a key and asks about it."""
+
+    key: str
+    """The plain form."""
+    product: str | None
+    instance: bytes | None
+    """Digest of the install that is meant."""
+    by_digest: bool
+    """Whether it was named by its digest, which alone proves nothing."""
+
+    def __repr__(self) -> str:
+        return "Holder(…)"
+
+
+def holder(body: bytes) -> Holder:
+    """Key, and where they are given product and install: by its id, or by `instance_digest`. Raises BadInput."""
     given = _object(body)
-    found: dict[str, Any] = {"key": keys.parse(_text(given, "key", keys.MAX_LENGTH))}
-    if "product" in fields:
-        found["product"] = product_of(given)
-    if "instance" in fields:
-        found["instance"] = instance_of(given)
-    return found
+    plain = keys.parse(_text(given, "key", keys.MAX_LENGTH))
+    instance = keys.instance_digest(plain, instance_of(given)) if "instance" in given else None
+    if "instance_digest" in given:
+        text = _text(given, "instance_digest", 64)
+        if instance is not None or not _DIGEST.fullmatch(text):
+            raise errors.BadInput("instance_digest", "has 64 hex digits, and stands in place of instance")
+        instance = bytes.fromhex(text)
+    return Holder(
+        key=plain,
+        product=product_of(given) if "product" in given else None,
+        instance=instance,
+        by_digest="instance_digest" in given,
+    )
 
 
 def product_of(given: dict[str, Any]) -> str:
