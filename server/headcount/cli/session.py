@@ -12,9 +12,9 @@ import click
 import orjson
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from headcount import app, errors
+from headcount.cli import drawing
 from headcount.clock import Clock
 from headcount.config import Config
 from headcount.services.management import Management
@@ -85,11 +85,14 @@ def tell(as_json: bool, sentence: str, **facts: object) -> None:
         click.echo(sentence)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A plain table; nothing in a cell is taken for markup."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], console: Console | None = None
+) -> None:
+    """A plain table; nothing in a cell is taken for markup, or steers the terminal."""
+    console = console or Console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text("–" if cell in (None, "") else str(cell)) for cell in row))
-    Console().print(table)
+        table.add_row(*(drawing.cell(console, cell) for cell in row))
+    console.print(table)
