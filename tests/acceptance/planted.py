@@ -98,6 +98,20 @@ async def good(server: Server, who: Somebody, token: str) -> list[int]:
     return statuses
 
 
+async def checks(server: Server, who: Somebody, key: str) -> list[int]:
+    """License checks, good and bad, with everything planted that a product may send; the statuses."""
+    statuses = []
+    for socket in who.sockets:
+        async with browser(socket) as session:
+            for address in (socket, *who.forwarded):
+                for path, body in _license_requests(address, who, key):
+                    async with session.post(
+                        f"{server.origin}/api/license/{path}", data=body, headers=who.headers(address)
+                    ) as answer:
+                        statuses.append(answer.status)
+    return statuses
+
+
 async def bad(server: Server, who: Somebody, token: str) -> list[int]:
     """Events that are refused, each with everything that can be planted; the statuses."""
     statuses = []
@@ -188,6 +202,48 @@ def _refused(address: str, who: Somebody) -> Iterator[bytes]:
         {"$": {"currency": address, "amount": who.word}},
     ):
         yield json.dumps({**event, **wrong}).encode()
+
+
+def _license_requests(address: str, who: Somebody, key: str) -> Iterator[tuple[str, bytes]]:
+    """What a product sends that tells more than it should, and what is refused."""
+    host, mail = f"{who.word}.{SITE}", f"{who.word}@{SITE}"
+    question = {
+        "key": key,
+        "product": "planted",
+        "instance": f"{address} {host} {mail}",
+        "version": "2.4.1",
+        "nonce": "0123456789abcdef01234567",
+        "hostname": host,
+        "email": mail,
+        "ip": address,
+        who.word: who.agent,
+    }
+    for telling in (
+        {},
+        {"version": address},
+        {"version": f"2.4.1-{host}"},
+        {"version": mail},
+        {"environment": address, "os": who.agent[:200], "arch": host, "channel": mail},
+        {"environment": host, "os": address, "arch": mail, "token": f"{address}{mail}"},
+    ):
+        yield "check", json.dumps({**question, **telling}).encode()
+        yield "dry-run", json.dumps({**question, **telling}).encode()
+    yield "about", json.dumps({"key": key, "who": mail}).encode()
+    yield "release", json.dumps({"key": key, "instance": f"{address} {host} never seen"}).encode()
+    for wrong in (
+        {"key": f"HC-{mail}"},
+        {"key": f"{key[:-1]}{who.word}"},
+        {"product": host},
+        {"instance": [mail]},
+        {"nonce": mail},
+        {"version": {mail: address}},
+        {"os": f"{mail}\0"},
+        {"keys": mail},
+        {"more": mail * 1000},
+    ):
+        yield "check", json.dumps({**question, **wrong}).encode()
+    yield "check", json.dumps(question).encode()[:-1]
+    yield "erase", json.dumps({"key": host}).encode()
 
 
 def _malformed(address: bytes, agent: bytes) -> Iterator[bytes]:

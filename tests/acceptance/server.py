@@ -173,12 +173,13 @@ class Server:
                 return pid
         return None
 
-    async def command(self, *words: str) -> str:
-        """What a command prints, which has to succeed."""
+    async def command(self, *words: str, secret: bool = False) -> str:
+        """What a command prints, which has to succeed. `secret`: it is not kept with the other output."""
         process = await asyncio.to_thread(self._run, *words, piped=True)
         printed, _ = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
-        with self.output.open("ab") as output:
-            output.write(printed)
+        if not secret:
+            with self.output.open("ab") as output:
+                output.write(printed)
         assert process.returncode == 0, self.said()
         return printed.decode()
 
@@ -197,6 +198,32 @@ class Server:
 
         await until(is_known)
         return token
+
+    async def product(self, name: str, **plan: object) -> str:
+        """A product with a plan `team`; its root key."""
+        flags = [f"--{field.replace('_', '-')}={value}" for field, value in plan.items()]
+        made = json.loads(await self.command("product", "add", name, "--plan", "team", *flags, "--json"))
+        root: str = made["root_key"]
+        return root
+
+    async def license(self, product: str, **plan: object) -> str:
+        """The key of a license of a product that is made if it is missing, once all workers know it."""
+        if product not in await self.command("product", "list"):
+            await self.product(product, **plan)
+        words = ("license", "issue", "--product", product, "--plan", "team", "--json")
+        key: str = json.loads(await self.command(*words, secret=True))["key"]
+
+        async def is_known() -> bool:
+            asked = [self._answers(product) for _ in range(12)]
+            return all(await asyncio.gather(*asked))
+
+        await until(is_known)
+        return key
+
+    async def _answers(self, product: str) -> bool:
+        url = f"{self.origin}/api/license/keys?product={product}"
+        async with self.http.get(url, headers={"Connection": "close"}) as answer:
+            return answer.status == 200
 
     async def post(self, body: object, headers: Mapping[str, str] | None = None) -> aiohttp.ClientResponse:
         """Post an event, an array of events, or bytes as they are; the answer, read to its end."""

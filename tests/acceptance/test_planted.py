@@ -1,4 +1,4 @@
-"""Unmistakable addresses and agents go in by every way there is, and are nowhere afterwards.
+"""Unmistakable addresses, agents, host names and license keys go in by every way there is, and are nowhere afterwards.
 
 Everything happens to the server: pages are viewed, requests are broken in all manners, processes are killed,
 Postgres recovers. Then every byte that it left is searched: the data directory with the database, its log and
@@ -21,6 +21,7 @@ import pytest
 from acceptance import planted, search
 from acceptance.planted import SITE, Somebody
 from acceptance.server import Server, until
+from headcount.licensing import keys
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -47,9 +48,10 @@ Hits = set[tuple[str, str, str]]
 async def test_what_is_planted_is_nowhere_afterwards(place: Path, another_place: Path) -> None:
     short = [needle for address in PLANTED.addresses for needle in search.short_needles(address)]
     async with a_server(another_place) as control, a_server(place) as server:
-        await asyncio.gather(live_through(control, CONTROL), live_through(server, PLANTED))
+        _, key = await asyncio.gather(live_through(control, CONTROL), live_through(server, PLANTED))
         by_chance = found(control, another_place, short)
-        long = [needle for what in (*PLANTED.addresses, PLANTED.word) for needle in search.needles(what)]
+        secret = (PLANTED.word, key, keys.parse(key))
+        long = [needle for what in (*PLANTED.addresses, *secret) for needle in search.needles(what)]
         assert found(server, place, long) == set()
         assert {"base", "pg_wal", "state.db"} <= where(found(server, place, search.needles(planted.KEPT)))
         assert all_of_one_way(found(server, place, short), by_chance) == []
@@ -59,17 +61,19 @@ def a_server(place: Path) -> Server:
     return Server(place, trusted_proxies="127.0.0.0/8", rate_limit="5", log_level="debug")
 
 
-async def live_through(server: Server, who: Somebody) -> None:
-    """All that can happen to a server in one life."""
+async def live_through(server: Server, who: Somebody) -> str:
+    """All that can happen to a server in one life; the license key that was used in it."""
     await server.start()
     await server.add_site(SITE, props="note")
     await server.add_site("tokyo.example", timezone="Asia/Tokyo")
     token = await server.token("events:write", "stats:read")
 
+    key = await server.license("planted", seats=100)
     assert set(await planted.good(server, who, token)) == {202}
     assert min(await planted.bad(server, who, token)) >= 400
     assert any(b" 400 " in answer for answer in await planted.broken(server, who))
     assert {200, 400, 404} <= set(await planted.ask(server, who, token))
+    assert {200, 400, 404, 413} <= set(await planted.checks(server, who, key))
     assert await failing_in_the_door(server, who) == {500}
     assert 429 in await planted.flood(server, who)
 
@@ -86,6 +90,7 @@ async def live_through(server: Server, who: Somebody) -> None:
     await server.start()
     await planted.broken(server, who)
     await server.stop()
+    return key
 
 
 async def failing_in_the_door(server: Server, who: Somebody) -> set[int]:
