@@ -1,3 +1,7 @@
+-- name: product_id
+-- A product by its name.
+select id from product where name = $1;
+
 -- name: product_counted_days
 -- The day a product was made, and the last day whose installs were counted: the open one only if that has begun.
 select (product.created_at at time zone 'UTC')::date as first,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from headcount import errors
-from headcount.cli import plan, session, words
+from headcount.cli import plan, product_stats, session, words
 from headcount.config import Config
 from headcount.licensed import Release
 from headcount.services.management import Management
@@ -21,6 +21,9 @@ from headcount.wire import release as release_fields
 @click.group()
 def product() -> None:
     """Products, their keys and releases."""
+
+
+product.add_command(product_stats.stats)
 
 
 @product.command()

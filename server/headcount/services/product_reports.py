@@ -40,7 +40,8 @@ class Seats:
 class SeenInstall:
     """An install that a vendor should look at."""
 
-    license: int
+    license: str
+    """Its id, as the API writes it."""
     customer_ref: str
     plan: str
     instance: str
@@ -55,7 +56,7 @@ class SeenInstall:
 class SharedLicense:
     """A license that checked from more places on a day than it has seats. The figures are the most of any one day."""
 
-    license: int
+    license: str
     customer_ref: str
     plan: str
     seats: int
@@ -85,7 +86,7 @@ class ProductReports:
 
     async def find(self, name: str) -> int:
         """The id of the product of this name. Raises NotFound."""
-        row = await self._database.row("find_product", name) if check.PRODUCT.fullmatch(name) else None
+        row = await self._database.row("product_id", name) if check.PRODUCT.fullmatch(name) else None
         if row is None:
             raise errors.NotFound("product", f"there is no product {fields.quoted(name)}")
         id: int = row["id"]
@@ -115,7 +116,7 @@ class ProductReports:
         rows = await self._database.rows("product_shared", id, first, last, LISTED)
         shared = [
             SharedLicense(
-                license=row["id"],
+                license=str(row["id"]),
                 customer_ref=row["customer_ref"],
                 plan=row["plan"],
                 seats=row["seats_limit"],
@@ -139,7 +140,7 @@ class ProductReports:
 def _installs(rows: list[asyncpg.Record]) -> tuple[list[SeenInstall], int]:
     found = [
         SeenInstall(
-            license=row["license_id"],
+            license=str(row["license_id"]),
             customer_ref=row["customer_ref"],
             plan=row["plan"],
             instance=row["instance"].hex(),
