@@ -63,26 +63,34 @@ async def install(
     db: Connection, license: License, name: int = 1, *, seat: bool = True, **columns: Any
 ) -> bytes:
     """An install of a license with a heartbeat; the digest that it is known by."""
+    return await install_of(db, license.id, name, seat=seat, **columns)
+
+
+async def install_of(
+    db: Connection, license: int, name: int = 1, *, seat: bool = True, **columns: Any
+) -> bytes:
     digest = bytes([name]) * 32
+    product = await db.fetchval("select product_id from license where id = $1", license)
     row = {
-        "product_id": license.product_id, "license_id": license.id, "instance": digest, "seat": seat,
-        "first_seen": NOW, "last_seen": NOW, "heard": 0, "version": "2.4.1", "country": "LV",
-        "environment": "production", "os": "linux", "arch": "x86_64", "status": "active", "changed_at": NOW,
-        **columns,
+        "product_id": product, "license_id": license, "instance": digest, "seat": seat, "first_seen": NOW,
+        "last_seen": NOW, "heard": 0, "version": "2.4.1", "country": "LV", "environment": "production",
+        "os": "linux", "arch": "x86_64", "status": "active", "changed_at": NOW, **columns,
     }  # fmt: skip
     places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
     await db.execute(f"insert into instance ({', '.join(row)}) values ({places})", *row.values())
     if seat:
-        await db.execute("update license set used = used + 1 where id = $1", license.id)
+        await db.execute("update license set used = used + 1 where id = $1", license)
     await db.execute("create table if not exists heartbeat_day partition of heartbeat default")
     await db.execute(
         "insert into heartbeat values ($1, $2, $3, $4, $5, '2.4.1', 'LV', 'production', 'linux', 'x86_64', 'active')",
-        license.product_id, NOW.date(), license.id, digest, NOW,
+        product, NOW.date(), license, digest, NOW,
     )  # fmt: skip
     await db.execute(
         "insert into sharing values ($1, $2, $3, 1, 1, 1) on conflict do nothing",
-        license.product_id, license.id, NOW.date(),
-    )  # fmt: skip
+        product,
+        license,
+        NOW.date(),
+    )
     return digest
 
 
@@ -118,6 +126,11 @@ class Air:
             "instance_digest": self.digest.hex(),
             "version": "2.4.1",
         }
+
+    @classmethod
+    def of_text(cls, key: str, root: str) -> Air:
+        """With the root key as `product add` prints it."""
+        return cls(key, jws.decode(root))
 
     def read(self, made: dict[str, str]) -> dict[str, Any]:
         """The payload of a license file, verified from the root key on."""
