@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import pytest
 
 import make_rows
-from headcount.services.product_reports import ProductReports
+from asking import AskProduct
 from headcount.store.postgres import Database
-from headcount.wire import query
 from make_installs import DAY, MADE, NOW, TODAY, Install, Selling, count_one, make_product, since, store
 
 if TYPE_CHECKING:
@@ -23,46 +21,21 @@ MONDAY = date(2026, 11, 16)
 FLOW = ["installs", "new_installs", "returning_installs", "lost_installs", "heartbeats"]
 
 
-class Ask:
-    """Asks as the API does."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.reports = ProductReports(database, make_rows.StoppedClock(NOW))
-
-    async def __call__(
-        self,
-        *dimensions: str,
-        metrics: Any = ("installs",),
-        product: int = 1,
-        date_range: Any = "7d",
-        **more: Any,
-    ) -> dict[str, Any]:
-        asked = {"site_id": "product:shop", "metrics": metrics, "date_range": date_range}
-        body = orjson.dumps({**asked, "dimensions": dimensions, **more})
-        return (await self.reports.query(product, query.parse(body))).as_dict()
-
-    async def rows(self, *dimensions: str, **more: Any) -> list[tuple[Any, ...]]:
-        """The rows as (dimensions …, metrics …)."""
-        answer = await self(*dimensions, **more)
-        return [(*row["dimensions"], *row["metrics"]) for row in answer["results"]]
-
-
 @pytest.fixture
-async def ask(dsn: str) -> AsyncIterator[Ask]:
+async def ask(dsn: str) -> AsyncIterator[AskProduct]:
     database = Database(lambda: dsn)
-    yield Ask(database)
+    yield AskProduct(database, make_rows.StoppedClock(NOW))
     await database.close()
 
 
-async def test_a_product_without_installs_has_zeros(ask: Ask, db: Connection) -> None:
+async def test_a_product_without_installs_has_zeros(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     assert await ask.rows(metrics=FLOW) == [(0, 0, 0, 0, 0)]
     assert await ask.rows("install:version", metrics=FLOW) == []
     assert await ask.rows("install:version", "install:plan") == []
 
 
-async def test_an_answer_has_the_shape_of_a_sites(ask: Ask, db: Connection) -> None:
+async def test_an_answer_has_the_shape_of_a_sites(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     await store(db, [since(MONDAY)])
     assert await ask("install:plan", include={"imports": True, "total_rows": True}) == {
@@ -89,7 +62,7 @@ async def test_an_answer_has_the_shape_of_a_sites(ask: Ask, db: Connection) -> N
 
 
 async def test_a_range_answers_with_its_last_day_and_sums_what_came_and_went(
-    ask: Ask, db: Connection
+    ask: AskProduct, db: Connection
 ) -> None:
     await make_product(db)
     back = Install((MONDAY, MONDAY + DAY, TODAY))
@@ -99,7 +72,7 @@ async def test_a_range_answers_with_its_last_day_and_sums_what_came_and_went(
     assert await ask.rows(metrics=FLOW, date_range="day") == [(3, 0, 1, 1, 3)]
 
 
-async def test_a_week_and_a_month_answer_with_their_last_day(ask: Ask, db: Connection) -> None:
+async def test_a_week_and_a_month_answer_with_their_last_day(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     await store(
         db,
@@ -120,7 +93,7 @@ async def test_a_week_and_a_month_answer_with_their_last_day(ask: Ask, db: Conne
     assert (await rows("time"))[-2:] == [("2026-11-21", 2, 0, 0), ("2026-11-22", 3, 1, 0)]
 
 
-async def test_a_value_that_was_gone_on_the_last_day_has_no_installs(ask: Ask, db: Connection) -> None:
+async def test_a_value_that_was_gone_on_the_last_day_has_no_installs(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     await store(db, [since(MADE, YESTERDAY, version="1.0"), since(MADE, version="2.0")])
     assert await ask.rows("install:version") == [("2.0", 1)]
@@ -135,7 +108,7 @@ async def test_a_value_that_was_gone_on_the_last_day_has_no_installs(ask: Ask, d
     ]
 
 
-async def test_every_dimension_is_answered(ask: Ask, db: Connection) -> None:
+async def test_every_dimension_is_answered(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     other: dict[str, Any] = {
         "version": "2.5.0",
@@ -156,7 +129,7 @@ async def test_every_dimension_is_answered(ask: Ask, db: Connection) -> None:
     ]
 
 
-async def test_checks_of_unknown_keys_are_counted_by_status_alone(ask: Ask, db: Connection) -> None:
+async def test_checks_of_unknown_keys_are_counted_by_status_alone(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     await store(db, [since(TODAY)])
     await count_one(db, "status", "unknown", heartbeats=7)
@@ -188,7 +161,7 @@ async def test_checks_of_unknown_keys_are_counted_by_status_alone(ask: Ask, db: 
     ],
 )
 async def test_filters_mean_the_same_in_counts_and_cells(
-    ask: Ask, db: Connection, filter: list[Any], found: set[str]
+    ask: AskProduct, db: Connection, filter: list[Any], found: set[str]
 ) -> None:
     await make_product(db)
     versions = ["2.4.1", "2.10.0", "2.5.0-beta.1", ""]
@@ -200,7 +173,7 @@ async def test_filters_mean_the_same_in_counts_and_cells(
     assert await ask.rows(filters=[filter]) == await ask.rows(filters=[filter, plan]) == [(5 * len(found),)]
 
 
-async def test_versions_are_ordered_by_their_numbers(ask: Ask, db: Connection) -> None:
+async def test_versions_are_ordered_by_their_numbers(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     versions = ["2.10.0", "2.5.0-beta.1", "", "2.5.0", "2.5", "(other)", "10.0"]
     await store(db, [since(MADE, version=version) for version in versions])
@@ -216,7 +189,7 @@ async def test_versions_are_ordered_by_their_numbers(ask: Ask, db: Connection) -
     ]
 
 
-async def test_rows_are_ordered_and_cut_into_pages(ask: Ask, db: Connection) -> None:
+async def test_rows_are_ordered_and_cut_into_pages(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     await store(db, [since(MADE, os=os) for os in ["linux", "windows", "windows", "macos"]])
     assert await ask.rows("install:os") == [("windows", 2), ("linux", 1), ("macos", 1)]
@@ -228,7 +201,7 @@ async def test_rows_are_ordered_and_cut_into_pages(ask: Ask, db: Connection) -> 
 
 
 async def test_version_plan_and_country_are_combined_with_small_cells_folded(
-    ask: Ask, db: Connection
+    ask: AskProduct, db: Connection
 ) -> None:
     await make_product(db)
     await store(db, [*[since(MADE)] * 6, *[since(MADE, country="EE")] * 5, since(MADE, version="1.0")])
@@ -249,7 +222,7 @@ async def test_version_plan_and_country_are_combined_with_small_cells_folded(
     assert await ask.rows("install:version", filters=by_name) == [("2.4.1", 5), ("(other)", 1)]
 
 
-async def test_before_the_product_was_made_nothing_is_known(ask: Ask, db: Connection) -> None:
+async def test_before_the_product_was_made_nothing_is_known(ask: AskProduct, db: Connection) -> None:
     await make_product(db, made=YESTERDAY)
     await store(db, [since(YESTERDAY)])
     before = await ask(metrics=FLOW, date_range=["2026-11-01", "2026-11-10"])
@@ -266,13 +239,15 @@ async def test_before_the_product_was_made_nothing_is_known(ask: Ask, db: Connec
     assert "metric_warnings" not in by_day["meta"]
 
 
-async def test_all_begins_when_the_product_was_made(ask: Ask, db: Connection) -> None:
+async def test_all_begins_when_the_product_was_made(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     answer = await ask(date_range="all")
     assert answer["query"]["date_range"] == ["2026-09-01T00:00:00+00:00", "2026-11-22T23:59:59+00:00"]
 
 
-async def test_a_day_that_has_begun_and_is_not_counted_yet_is_no_zero(ask: Ask, db: Connection) -> None:
+async def test_a_day_that_has_begun_and_is_not_counted_yet_is_no_zero(
+    ask: AskProduct, db: Connection
+) -> None:
     await make_product(db)
     await store(db, [since(MADE, YESTERDAY)], until=YESTERDAY)
     await Selling(ask.database).install()
@@ -291,7 +266,9 @@ async def test_a_day_that_has_begun_and_is_not_counted_yet_is_no_zero(ask: Ask, 
     assert (await ask())["meta"]["installs_on"] == "2026-11-22"
 
 
-async def test_a_server_that_was_down_answers_with_the_last_day_it_counted(ask: Ask, db: Connection) -> None:
+async def test_a_server_that_was_down_answers_with_the_last_day_it_counted(
+    ask: AskProduct, db: Connection
+) -> None:
     await make_product(db, closed=date(2026, 11, 17))
     await store(db, [since(MADE)], until=date(2026, 11, 18))
     answer = await ask()
@@ -302,7 +279,7 @@ async def test_a_server_that_was_down_answers_with_the_last_day_it_counted(ask: 
     assert today["results"][0]["metrics"] == [None]
 
 
-async def test_before_anything_was_counted_installs_are_unknown(ask: Ask, db: Connection) -> None:
+async def test_before_anything_was_counted_installs_are_unknown(ask: AskProduct, db: Connection) -> None:
     await make_product(db, closed=None)
     answer = await ask(metrics=["installs", "heartbeats"])
     assert answer["results"] == [{"metrics": [None, 0], "dimensions": []}]
@@ -310,7 +287,7 @@ async def test_before_anything_was_counted_installs_are_unknown(ask: Ask, db: Co
     assert await ask.rows("time:day") == []
 
 
-async def test_other_products_are_never_counted(ask: Ask, db: Connection) -> None:
+async def test_other_products_are_never_counted(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     await make_product(db, 2, "other")
     await store(db, [*[since(MADE)] * 5], product=2)
@@ -318,7 +295,7 @@ async def test_other_products_are_never_counted(ask: Ask, db: Connection) -> Non
         assert await ask.rows(*dimensions) in ([], [(0,)])
 
 
-async def test_values_are_arguments_and_never_sql(ask: Ask, db: Connection) -> None:
+async def test_values_are_arguments_and_never_sql(ask: AskProduct, db: Connection) -> None:
     await make_product(db)
     await store(db, [since(MADE)])
     evil = "'; drop table install_count; --"
