@@ -92,7 +92,9 @@ def show(config: Config, name: str, as_json: bool) -> None:
 @license.command("list")
 @click.option("--product", help="Only those of this product.")
 @click.option("--plan", help="Only those of plans of this name.")
-@click.option("--status", type=click.Choice(wire.STATUSES), help="Only those that are so now.")
+@click.option(
+    "--status", type=click.Choice([one.value for one in wire.STATUSES]), help="Only those that are so now."
+)
 @click.option("--customer-ref", help="Only those of this customer.")
 @session.json_option
 @click.pass_obj
