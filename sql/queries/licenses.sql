@@ -67,8 +67,10 @@ update instance set seat = true, heard = coalesce((select milliseconds from upti
 where product_id = $1 and license_id = $2 and instance = $3 and not seat;
 
 -- name: has_seat
--- Whether an install holds a seat; no row: it is not known.
-select seat from instance where product_id = $1 and license_id = $2 and instance = $3;
+-- Whether an install holds a seat, and how many are taken; no row: it is not known.
+select instance.seat, license.used
+from instance join license on license.product_id = instance.product_id and license.id = instance.license_id
+where instance.product_id = $1 and instance.license_id = $2 and instance.instance = $3;
 
 -- name: drop_seat
 -- Free the seat of an install; no row: it had none.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -77,26 +78,22 @@ class Installs:
 
     async def _claim_again(self, license: License, instance: bytes, now: datetime) -> int | None:
         """A seat for an install that is known: it may have one already, or gets one if there is room."""
-        known = await self._database.row("has_seat", license.product, license.id, instance)
+        key = license.product, license.id
+        known = await self._database.row("has_seat", *key, instance)
         if known is None:
             return None
         if known["seat"]:
-            return license.used
-        try:
+            return int(known["used"])
+        with suppress(_HasSeat):
             async with self._database.transaction() as connection:
-                taken = await self._database.fetch(connection, "take_seat", license.product, license.id, now)
-                given = taken and await self._database.change(
-                    connection, "give_seat", license.product, license.id, instance, now
-                )
-                if taken and not given:
+                taken = await self._database.fetch(connection, "take_seat", *key, now)
+                if taken and not await self._database.change(connection, "give_seat", *key, instance, now):
                     raise _HasSeat
-        except _HasSeat:
-            return license.used
-        if taken:
-            return int(taken[0]["used"])
-        # All are taken: perhaps by this very install, in another request a moment ago.
-        known = await self._database.row("has_seat", license.product, license.id, instance)
-        return license.used if known and known["seat"] else None
+            if taken:
+                return int(taken[0]["used"])
+        # Either it has its seat from another request, or all are taken: perhaps one of them by itself.
+        known = await self._database.row("has_seat", *key, instance)
+        return int(known["used"]) if known is not None and known["seat"] else None
 
     async def free_silent(self, now: datetime) -> int:
         """Free the seats of installs that were silent for longer than their lease; how many."""
