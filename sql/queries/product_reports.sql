@@ -3,11 +3,11 @@
 select id from product where name = $1;
 
 -- name: product_counted_days
--- The day a product was made, and the last day whose installs were counted: the open one only if that has begun.
+-- The first day of a product, and the last that was counted: the open one if it has states, or nothing to count.
 select (product.created_at at time zone 'UTC')::date as first,
     closed_day + case when exists (
         select from install_count where product_id = $1 and dimension = 'state' and day = closed_day + 1
-    ) or not exists (select from instance where product_id = $1) then 1 else 0 end as last
+    ) or not exists (select from install where product_id = $1 and not exempt) then 1 else 0 end as last
 from product left join uptime on true
 where product.id = $1;
 

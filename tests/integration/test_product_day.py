@@ -85,3 +85,17 @@ async def test_an_install_that_falls_silent_is_lost_and_listed(vendor: Vendor, a
     assert await ask.rows("install:state", metrics=["installs", "lost_installs"]) == [("silent", 1, 1)]
     ((silent,), total) = await ask.reports.silent(ask.product)
     assert (silent.customer_ref, silent.last_seen, total) == ("C-7", heard, 1)
+
+
+async def test_installs_that_need_no_seat_leave_nothing_to_be_counted(
+    vendor: Vendor, ask: AskProduct
+) -> None:
+    key = await vendor.issue()
+    await vendor.check(key, environment="staging")
+    await vendor.drain()
+    assert await ask.rows(metrics=["installs", "heartbeats"]) == [(0, 1)]
+    await vendor.check(key, "install-2")
+    await vendor.drain()
+    assert await ask.rows(metrics=["installs", "heartbeats"]) == [(None, 2)]
+    await vendor.count()
+    assert await ask.rows(metrics=["installs", "heartbeats"]) == [(1, 2)]
