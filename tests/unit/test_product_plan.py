@@ -167,7 +167,7 @@ def test_what_was_not_counted_is_said() -> None:
         "new_installs": "not_counted",
     }
     never = decide(counted=CountedDays(MADE, None)).warnings["installs"]
-    assert never[1] == "Installs were counted on no day yet: what the range has besides is not known."
+    assert never[1] == "Installs have not been counted yet."
     assert codes(decide(date_range=["2026-08-01", "2026-08-31"])) == {"installs": "not_counted"}
 
 

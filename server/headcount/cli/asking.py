@@ -43,8 +43,10 @@ async def top(
 
 
 def warnings(answer: Answer) -> list[str]:
-    """What could not be known, in sentences."""
-    return [warning["warning"] for warning in answer.meta.get("metric_warnings", {}).values()]
+    """What could not be known, in sentences; each once, whatever metrics it is said of."""
+    return list(
+        dict.fromkeys(warning["warning"] for warning in answer.meta.get("metric_warnings", {}).values())
+    )
 
 
 def write_json(console: Console, value: dict[str, Any]) -> None:

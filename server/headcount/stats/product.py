@@ -57,7 +57,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CountedDays:
-    """The days whose installs have been counted."""
+    """The days whose installs have been counted; as a text, what is to be said where a range has others."""
 
     first: date
     """When the product was made."""
@@ -65,7 +65,9 @@ class CountedDays:
     """The last one so far; None: there is none."""
 
     def __str__(self) -> str:
-        return f"from {self.first} to {self.last}" if self.last is not None else "on no day yet"
+        if self.last is None:
+            return "Installs have not been counted yet."
+        return f"Installs were counted from {self.first} to {self.last}: what the range has besides is not known."
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,11 @@ class ProductPlan(Planned):
     def warnings(self) -> dict[str, tuple[str, str]]:
         found = {}
         if not self._covered:
-            sentence = f"Installs were counted {self.counted_days}: what the range has besides is not known."
-            found = {name: ("not_counted", sentence) for name in INSTALL_METRICS if name != "heartbeats"}
+            found = {
+                name: ("not_counted", str(self.counted_days))
+                for name in INSTALL_METRICS
+                if name != "heartbeats"
+            }
         if self.source is Source.CELLS:
             found["installs"] = FOLDED
         elif self.by in LIST_MORE:
