@@ -43,14 +43,22 @@ update product set customer_fields = $2 where id = $1;
 
 -- name: forget_customers_of
 -- Empty the names and e-mail addresses of a product's customers.
-update license set customer_name = '', customer_email = ''
-where product_id = $1 and (customer_name <> '' or customer_email <> '');
+update license set customer_name = '', customer_email = '' from (
+    select product_id, id from license
+    where product_id = $1 and (customer_name <> '' or customer_email <> '')
+    order by product_id, id for no key update
+) as named
+where license.product_id = named.product_id and license.id = named.id;
 
 -- name: forget_old_customers
 -- Empty the names and e-mail addresses with licenses that ended, or were revoked, before a moment.
-update license set customer_name = '', customer_email = ''
-where (customer_name <> '' or customer_email <> '')
-    and (expires_at < $1 or standing = 'revoked' and standing_at < $1);
+update license set customer_name = '', customer_email = '' from (
+    select product_id, id from license
+    where (customer_name <> '' or customer_email <> '')
+        and (expires_at < $1 or standing = 'revoked' and standing_at < $1)
+    order by product_id, id for no key update
+) as old
+where license.product_id = old.product_id and license.id = old.id;
 
 -- name: forget_old_installs
 -- Delete installs without a seat that were not seen since a moment; local copies are told.
@@ -184,8 +192,8 @@ delete from heartbeat where product_id = $1 and license_id = $2;
 -- Delete the signs of sharing of a license.
 delete from sharing where product_id = $1 and license_id = $2;
 
--- name: lock_license_to_erase
--- Let nobody add to a license any more until the end of the transaction.
+-- name: lock_license_whole
+-- Keep a license and its installs as they are until the end of the transaction: flushes of heartbeats wait too.
 select id from license where product_id = $1 and id = $2 for update;
 
 -- name: erase_license

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def table(text: str) -> dict[str, str]:
     return {name: value for name, value in lines}
 
 
-def request(license: Any, shop: Any, more: Any = {}) -> Air:
+def request(license: Any, shop: Any, more: Mapping[str, Any] = {}) -> Air:
     """The request file of an install, written to request.json."""
     air = Air.of_text(license["key"], shop["root_key"])
     Path("request.json").write_text(json.dumps({**air.request, **more}))

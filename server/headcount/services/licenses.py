@@ -173,7 +173,7 @@ class Licenses:
             raise errors.BadInput("customer_ref", "is required: whose license it is from now on")
         given = wire.customer(given)
         async with self._database.transaction() as connection:
-            license = await self.lock(connection, id, Act.TRANSFER)
+            license = await self.lock(connection, id, Act.TRANSFER, whole=True)
             _check_customer(given, license.product, license.customer_fields)
             await self._forget_installs(connection, license)
             await self._database.change(connection, "empty_seats", license.product_id, id, self._clock.now())
@@ -189,7 +189,7 @@ class Licenses:
         """Free the seat of an install (None: of all); how many were freed. One that still runs takes it again."""
         now = self._clock.now()
         async with self._database.transaction() as connection:
-            license = await self.lock(connection, id)
+            license = await self.lock(connection, id, whole=True)
             key = license.product_id, license.id
             if instance is None:
                 freed = await self._database.change(connection, "drop_seats", *key, now)
@@ -204,10 +204,8 @@ class Licenses:
     async def erase(self, id: int) -> Erased:
         """Delete a license and all that is kept of it; only what STAYS names is left."""
         async with self._database.transaction() as connection:
-            license = await self.read(connection, id)
+            license = await self.lock(connection, id, whole=True)
             key = license.product_id, license.id
-            if not await self._database.fetch(connection, "lock_license_to_erase", *key):
-                raise _no_license()
             counts = await self._forget_installs(connection, license)
             await self._database.change(connection, "erase_license", *key, self._clock.now())
         return counts
@@ -246,12 +244,18 @@ class Licenses:
         found = await self._database.fetch(connection, "license_of_digest", digest, self._only)
         return issued.read(found[0]) if found else None
 
-    async def lock(self, connection: Connection, id: int, act: Act | None = None) -> License:
-        """The license, which nobody else changes until the transaction ends. Raises Conflict by the table."""
+    async def lock(
+        self, connection: Connection, id: int, act: Act | None = None, *, whole: bool = False
+    ) -> License:
+        """The license, which nobody else changes until the transaction ends. Raises Conflict by the table.
+
+        `whole`: its installs neither. Several of them are changed then, and a flush may be about to do so too.
+        """
         license = await self.read(connection, id)
         # The product before the license, as in everything that changes customer fields.
         await self._products.row_of(connection, license.product)
-        await self._database.fetch(connection, "lock_license", license.product_id, id)
+        query = "lock_license_whole" if whole else "lock_license"
+        await self._database.fetch(connection, query, license.product_id, id)
         license = await self.read(connection, id)
         if act is not None:
             transitions.after(license.standing, act)
