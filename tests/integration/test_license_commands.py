@@ -246,7 +246,7 @@ def test_a_license_file_is_made_and_holds_a_seat_until_it_is_released(shop: Any)
     payload = air.read(json.loads(said("license", "file", "request.json", "--days", "30")))
     assert payload["valid_until"] == payload["server_time"] + 30 * DAY
     assert air.read(told("license", "file", "request.json"))["status"] == "active"
-    said("license", "file", "request.json", "-o", "license.json")
+    assert said("license", "file", "request.json", "-o", "license.json") == "license.json is written.\n"
     assert air.read(json.loads(Path("license.json").read_text()))["seats"] == {"used": 1, "limit": 2}
     digits = air.digest.hex()[:16]
     assert digits in said("license", "show", license["id"])
@@ -294,7 +294,7 @@ def test_a_license_is_exported_and_erased(shop: Any) -> None:
     assert len(json.loads(Path("export.json").read_text())["instances"]) == 1
     assert run("license", "erase", license["id"], answer="n\n").exit_code == 1
     text = said("license", "erase", license["id"], "--yes")
-    assert text.startswith("Deleted: the license, 1 installs, 0 heartbeats")
+    assert text.startswith("Deleted: the license, 1 install, 0 heartbeats")
     assert "- daily counts of the product: " in text
     assert refused("license", "show", license["id"]) == "license: there is no such license"
     assert told("license", "erase", issue()["id"], "--yes")["erased"]["licenses"] == 1

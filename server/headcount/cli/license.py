@@ -202,7 +202,7 @@ def release(config: Config, name: str, install: str | None, every: bool, as_json
         return await management.licenses.release(id, instance)
 
     freed = session.manage(config, work)
-    session.tell(as_json, f"{freed} seat{'' if freed == 1 else 's'} freed.", released=freed)
+    session.tell(as_json, f"{words.count(freed, 'seat')} freed.", released=freed)
 
 
 @license.command()
@@ -238,10 +238,12 @@ def erase(config: Config, name: str, yes: bool, as_json: bool) -> None:
     if as_json:
         session.print_json({"erased": {"licenses": 1, **erased._asdict()}, "stays": STAYS})
         return
-    click.echo(
-        f"Deleted: the license, {erased.installs} installs, {erased.heartbeats} heartbeats, "
-        f"{erased.sharing} days of signs of sharing.\n\nThis stays:"
+    deleted = (
+        words.count(erased.installs, "install"),
+        words.count(erased.heartbeats, "heartbeat"),
+        words.count(erased.sharing, "day") + " of signs of sharing",
     )
+    click.echo(f"Deleted: the license, {', '.join(deleted)}.\n\nThis stays:")
     for what, why in STAYS.items():
         click.echo(f"- {what}: {why}")
 

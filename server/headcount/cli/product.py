@@ -9,7 +9,6 @@ import click
 from headcount import errors
 from headcount.cli import plan, product_stats, session, words
 from headcount.config import Config
-from headcount.licensed import Release
 from headcount.services.management import Management
 from headcount.store.products import Sold
 from headcount.web import products
@@ -177,11 +176,8 @@ def release(
         session.print_json(products.release_shown(found))
     else:
         click.echo(f"Installs of {name} are told about {found.version} at their next check.\n")
-        session.print_table([], [(what, words.plain(value)) for what, value in _rows(found)])
-
-
-def _rows(found: Release) -> list[tuple[str, object]]:
-    return list(products.release_shown(found).items())
+        described = products.release_shown(found) | {"plans": found.plans or "all"}
+        session.print_table([], [(what, words.plain(value)) for what, value in described.items()])
 
 
 def _print(sold: Sold, as_json: bool) -> None:

@@ -75,6 +75,7 @@ def write_json(value: object, output: Path | None) -> None:
         output.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     except OSError as error:
         raise errors.BadInput("output", f"cannot be written: {error.strerror}") from None
+    click.echo(f"{output} is written.")
 
 
 def tell(as_json: bool, sentence: str, **facts: object) -> None:

@@ -75,6 +75,10 @@ def plain(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def day(moment: str | None) -> str:
     """A moment of an answer to the minute, in UTC."""
     return "never" if moment is None else f"{moment[:16].replace('T', ' ')} UTC"
