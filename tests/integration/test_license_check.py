@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import make
 from headcount.licensing import jws, keys
-from vendor import NAME, Vendor, a_vendor, postgres_down, question
+from vendor import NAME, Vendor, a_vendor, a_worker, postgres_down, question
 
 if TYPE_CHECKING:
     from conftest import Connection
@@ -310,3 +311,14 @@ async def test_heartbeats_of_an_outage_arrive_later_and_once(vendor: Vendor, db:
     assert [tuple(row) for row in await db.fetch("select seat, count(*) from instance group by seat")] == [
         (True, 2)
     ]
+
+
+async def test_a_node_with_another_secret_says_so_and_answers_nothing(
+    vendor: Vendor,
+) -> None:
+    key = await vendor.issue()
+    other = jws.encode(bytes(32))
+    async with a_worker(vendor, make.NO_POSTGRES, {"secret_key": other}) as vendor.worker:
+        status, body = await vendor.post("check", question(key, environment="staging"))
+    assert status == 503
+    assert "HEADCOUNT_SECRET_KEY" in body["errors"]["server"][0]

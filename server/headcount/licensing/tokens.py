@@ -33,6 +33,8 @@ NONE = Position(0, 0, 0)
 
 def read(secret: bytes, instance: bytes, token: str) -> Position:
     """The position of a token that was made here for this install; NONE for any other."""
+    if not token:
+        return NONE
     try:
         data = jws.decode(token[:MAX_LENGTH])
     except ValueError:

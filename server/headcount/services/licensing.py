@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import msgspec
 
 from headcount import errors
 from headcount.clock import Clock
@@ -42,8 +43,7 @@ class Grant(NamedTuple):
         return judge.limit(self.license, self.plan)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A question with what was found for it."""
 
     question: Question
@@ -57,11 +57,11 @@ class Asked:
     where: door.Whereabouts
     position: tokens.Position
     now: datetime
+    time: int
+    """The same in Unix seconds."""
 
-    @property
-    def time(self) -> int:
-        """Unix seconds."""
-        return int(self.now.timestamp())
+    def __repr__(self) -> str:
+        return "Asked(…)"
 
 
 class Licensing:
@@ -143,6 +143,7 @@ class Licensing:
             where=door.whereabouts(client, grant.license.id if grant else NO_SITE, now.date(), self._lookups),
             position=tokens.read(self._token_secret, instance, question.token),
             now=now,
+            time=int(now.timestamp()),
         )
 
     def _product(self, name: str) -> Product:
@@ -240,7 +241,10 @@ class Licensing:
         key = next(key for key in product.keys if key.use is Use.CHECK and key.not_after is None)
         signer = self._signers.get(key.kid)
         if signer is None:
-            private = self._open(f"product key {key.kid}", key.private)
+            try:
+                private = self._open(f"product key {key.kid}", key.private)
+            except errors.BadConfig as error:
+                raise errors.ServiceBusy(error.message) from error
             signer = self._signers[key.kid] = jws.Signer(private, jws.CHECK, key.kid)
         return signer
 

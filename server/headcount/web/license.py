@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -22,15 +20,18 @@ from headcount.web.collect import client_of
 from headcount.web.middleware import answer
 from headcount.wire import check as wire
 
-_REASONS = {errors.TooManyRequests: Ignored.LICENSE_RATE_LIMIT, errors.BadInput: Ignored.LICENSE_INVALID}
-
 
 async def check(request: web.Request) -> web.Response:
     """The signed answer to a check, which is also the heartbeat."""
     client = client_of(request)
-    with _counted(request):
+    try:
         question = await _question(request, client)
         return answer(await request.app[keys.LICENSING].check(question, client))
+    except (errors.TooManyRequests, errors.BadInput) as error:
+        limited = isinstance(error, errors.TooManyRequests)
+        reason = Ignored.LICENSE_RATE_LIMIT if limited else Ignored.LICENSE_INVALID
+        request.app[keys.COLLECTOR].refuse(reason)
+        raise
 
 
 async def dry_run(request: web.Request) -> web.Response:
@@ -116,16 +117,6 @@ async def _holder(request: web.Request) -> wire.Holder:
     holder = wire.holder(await read(request))
     limiter.check(license_keys.digest(holder.key))
     return holder
-
-
-@contextmanager
-def _counted(request: web.Request) -> Iterator[None]:
-    try:
-        yield
-    except (errors.TooManyRequests, errors.BadInput) as error:
-        reason = next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
-        request.app[keys.COLLECTOR].refuse(reason)
-        raise
 
 
 def shown(heartbeat: Heartbeat, dropped: int) -> dict[str, Any]:
