@@ -11,7 +11,7 @@ from headcount.licensed import Instance
 from headcount.store.issued import License
 from headcount.web import licenses
 
-SHORT = 16
+SHORT = 12
 """Digits of an install's digest that are shown; `license release` takes as many."""
 _CUSTOMER = ("customer_ref", "customer_name", "customer_email")
 
@@ -45,7 +45,7 @@ def print_license(found: License, as_json: bool) -> None:
 def print_licenses(found: Sequence[License]) -> None:
     rows = [(one, shown(one)) for one in found]
     session.print_table(
-        ["id", "product", "plan", "status", "seats taken", "ends", "customer"],
+        ["id", "product", "plan", "status", "seats", "ends", "customer"],
         [
             (
                 one.id,
@@ -53,7 +53,7 @@ def print_licenses(found: Sequence[License]) -> None:
                 one.plan,
                 described["status"],
                 _seats(one),
-                words.day(described["expires_at"]),
+                words.day(described["expires_at"])[:10],
                 one.customer_ref,
             )
             for one, described in rows
@@ -62,15 +62,17 @@ def print_licenses(found: Sequence[License]) -> None:
 
 
 def print_installs(found: Sequence[Instance]) -> None:
+    columns = ["install", "state", "seat", "version", "country", "environment", "last seen (UTC)"]
+    # Eighty columns are not enough for this one too, and most vendors have no license files.
+    offline = any(one.offline_until is not None for one in found)
     session.print_table(
-        ["install", "state", "seat", "version", "country", "environment", "last seen", "license file until"],
-        [_install(one) for one in found],
+        [*columns, "file until"] if offline else columns,
+        [(*_install(one), *([_offline(one)] if offline else [])) for one in found],
     )
 
 
-def _install(found: Instance) -> tuple[str | None, ...]:
+def _install(found: Instance) -> tuple[str, ...]:
     described = licenses.instance_shown(found)
-    until = described["offline_until"]
     return (
         described["instance"][:SHORT],
         found.state,
@@ -78,9 +80,13 @@ def _install(found: Instance) -> tuple[str | None, ...]:
         found.version,
         found.country,
         found.environment,
-        words.day(described["last_seen"]),
-        None if until is None else words.day(until),
+        words.day(described["last_seen"])[:16],
     )
+
+
+def _offline(found: Instance) -> str | None:
+    until = licenses.instance_shown(found)["offline_until"]
+    return None if until is None else words.day(until)[:10]
 
 
 def _seats(found: License) -> str:
