@@ -67,10 +67,15 @@ update instance set seat = true, heard = coalesce((select milliseconds from upti
 where product_id = $1 and license_id = $2 and instance = $3 and not seat;
 
 -- name: has_seat
--- Whether an install holds a seat, and how many are taken; no row: it is not known.
-select instance.seat, license.used
-from instance join license on license.product_id = instance.product_id and license.id = instance.license_id
-where instance.product_id = $1 and instance.license_id = $2 and instance.instance = $3;
+-- Whether an install holds a seat; no row: it is not known.
+select seat from instance where product_id = $1 and license_id = $2 and instance = $3;
+
+-- name: seat_of
+-- How many seats of a license are taken, and whether an install holds one; null: the install is not known.
+select license.used, instance.seat
+from license left join instance on instance.product_id = license.product_id and instance.license_id = license.id
+    and instance.instance = $3
+where license.product_id = $1 and license.id = $2;
 
 -- name: drop_seat
 -- Free the seat of an install; no row: it had none.
@@ -82,16 +87,10 @@ where product_id = $1 and license_id = $2 and instance = $3 and seat;
 update license set used = used - $3, changed_at = $4 where product_id = $1 and id = $2;
 
 -- name: silent_licenses
--- Licenses with installs that have been silent for longer than their lease, locked in order.
-select license.product_id, license.id from license
-where exists (
-    select from instance join plan on plan.product_id = license.product_id and plan.id = license.plan_id
-    where instance.product_id = license.product_id and instance.license_id = license.id and instance.seat
-        and (instance.offline_until is null or instance.offline_until < $1)
-        and (select milliseconds from uptime) - instance.heard > plan.lease * 1000::bigint
-)
-order by license.product_id, license.id
-for no key update;
+-- Licenses with installs that have been silent for longer than their lease.
+select distinct product_id, license_id from install
+where seat and state = 'lapsed' and (offline_until is null or offline_until < $1)
+order by product_id, license_id;
 
 -- name: free_silent_seats
 -- Free the seats of the installs of a license that have been silent for longer than its lease.
@@ -123,6 +122,7 @@ update uptime set ticked_at = $1 where $1 > ticked_at;
 select license.product_id, license.id, plan.name as plan
 from license join plan on plan.product_id = license.product_id and plan.id = license.plan_id
 where license.id = any($1::bigint[])
+order by license.product_id, license.id
 for key share of license;
 
 -- name: lock_instances

@@ -201,6 +201,7 @@ async def test_seat_race(vendor: Vendor, db: Connection) -> None:
     key = await vendor.issue()
     answers = await asyncio.gather(*(vendor.check(key, f"install-{n}") for n in range(200)))
     assert Counter(answer["status"] for answer in answers) == {"active": 5, "over_seats": 195}
+    assert {a["seats"]["used"] for a in answers if a["status"] == "over_seats"} == {5}
     assert await db.fetchval("select used from license") == 5
     assert await db.fetchval("select count(*) from instance where seat") == 5
 

@@ -183,12 +183,12 @@ class Licensing:
         if judge.standing(license, plan, asked.time) not in judge.GOOD:
             return Seat.NONE, license.used
         try:
-            used = await _in_time(
+            held, used = await _in_time(
                 self._installs.claim, license, asked.instance, asked.install, asked.where.country, asked.now
             )
         except errors.DatabaseDown:
             return Seat.UNSURE, license.used
-        return (Seat.FULL, license.used) if used is None else (Seat.HELD, used)
+        return (Seat.HELD if held else Seat.FULL), used
 
     def _heartbeat(self, asked: Asked, status: Status) -> Heartbeat:
         """What is kept of the question. Of an unknown key nothing but that it was asked."""

@@ -1,6 +1,7 @@
 """Licenses, seats and installs in Postgres: claims, heartbeats, and the counts of a day.
 
-Locks are taken in one order: a license before its installs.
+Locks are taken in one order: a license before its installs. A flush holds its licenses with a share lock, so whoever
+changes several installs of a license locks that as a whole first.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
@@ -49,6 +50,21 @@ class _HasSeat(Exception):
     """Somebody else has given the install its seat meanwhile: undo ours."""
 
 
+class Claim(NamedTuple):
+    """What became of a claim."""
+
+    held: bool
+    """Whether the install holds a seat now."""
+    used: int
+    """Seats of the license that are taken."""
+
+
+class _SeatOf(NamedTuple):
+    seat: bool | None
+    """None: the install is not known."""
+    used: int
+
+
 class Installs:
     """What Postgres knows of licenses and installs."""
 
@@ -63,47 +79,51 @@ class Installs:
 
     async def claim(
         self, license: License, instance: bytes, install: Install, country: str, now: datetime
-    ) -> int | None:
-        """A seat for an install; how many are taken then, or None: it has none, and all are taken."""
+    ) -> Claim:
+        """A seat for an install, if it has none and one is free."""
         words = (install.version, country, install.environment, install.os, install.arch)
         try:
             row = await self._database.row(
                 "claim_seat", license.product, license.id, instance, now, *words, "active"
             )
         except errors.Conflict:
-            return await self._claim_again(license, instance, now)
+            row = None  # it is known
         if row is not None:
-            return int(row["used"])
-        return await self._claim_again(license, instance, now)
+            return Claim(True, row["used"])
+        return await self._claim_again(license.product, license.id, instance, now)
 
-    async def _claim_again(self, license: License, instance: bytes, now: datetime) -> int | None:
-        """A seat for an install that is known: it may have one already, or gets one if there is room."""
-        key = license.product, license.id
-        known = await self._database.row("has_seat", *key, instance)
-        if known is None:
-            return None
-        if known["seat"]:
-            return int(known["used"])
+    async def _claim_again(self, product: int, license: int, instance: bytes, now: datetime) -> Claim:
+        """For an install that is known, or found all seats taken: it may have one already, or take one again."""
+        found = await self._seat_of(product, license, instance)
+        if found.seat is not False:
+            return Claim(bool(found.seat), found.used)
         with suppress(_HasSeat):
             async with self._database.transaction() as connection:
-                taken = await self._database.fetch(connection, "take_seat", *key, now)
-                if taken and not await self._database.change(connection, "give_seat", *key, instance, now):
+                taken = await self._database.fetch(connection, "take_seat", product, license, now)
+                given = (product, license, instance, now)
+                if taken and not await self._database.change(connection, "give_seat", *given):
                     raise _HasSeat
             if taken:
-                return int(taken[0]["used"])
-        # Either it has its seat from another request, or all are taken: perhaps one of them by itself.
-        known = await self._database.row("has_seat", *key, instance)
-        return int(known["used"]) if known is not None and known["seat"] else None
+                return Claim(True, taken[0]["used"])
+        # Either another request has given it its seat, or all are taken: perhaps one of them by itself.
+        found = await self._seat_of(product, license, instance)
+        return Claim(bool(found.seat), found.used)
+
+    async def _seat_of(self, product: int, license: int, instance: bytes) -> _SeatOf:
+        row = await self._database.row("seat_of", product, license, instance)
+        return _SeatOf(row["seat"], row["used"]) if row is not None else _SeatOf(None, 0)
 
     async def free_silent(self, now: datetime) -> int:
         """Free the seats of installs that were silent for longer than their lease; how many."""
         total = 0
-        async with self._database.transaction() as connection:
-            for row in await self._database.fetch(connection, "silent_licenses", now):
-                key = row["product_id"], row["id"]
+        for row in await self._database.rows("silent_licenses", now):
+            key = row["product_id"], row["license_id"]
+            async with self._database.transaction() as connection:
+                await self._database.fetch(connection, "lock_license_whole", *key)
                 freed = await self._database.change(connection, "free_silent_seats", *key, now)
-                await self._give_back(connection, *key, freed, now)
-                total += freed
+                if freed:
+                    await self._database.change(connection, "give_back_seats", *key, freed, now)
+            total += freed
         return total
 
     async def copy_to(self, copy: LicenseCopy, now: datetime, whole: bool = False) -> None:
@@ -258,12 +278,6 @@ class Installs:
         if counts:
             records = sorted((*key, count) for key, count in counts.items())
             await self._database.change(connection, "add_heartbeats", *map(list, zip(*records, strict=True)))
-
-    async def _give_back(
-        self, connection: Connection, product: int, license: int, seats: int, now: datetime
-    ) -> None:
-        if seats:
-            await self._database.change(connection, "give_back_seats", product, license, seats, now)
 
 
 def _license(row: asyncpg.Record) -> License:
