@@ -172,5 +172,5 @@ class Selling:
         """A seat that is taken now."""
         license = license or await self.license()
         claimed = licensed.Install(version="2.4.1", environment="production", os="linux", arch="")
-        assert await self._installs.claim(license, instance, claimed, "LV", NOW)
+        assert (await self._installs.claim(license, instance, claimed, "LV", NOW)).held
         return license

@@ -1,4 +1,4 @@
-"""Data directories and users for the tests of the embedded PostgreSQL."""
+"""For the tests of the embedded PostgreSQL data directories and users; for those of licenses a vendor and a shop."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from embedding import USER, Embed, Process, Start, copy
+from headcount.services.licenses import Licenses
+from headcount.services.management import Management
 from headcount.store import embedded, postmaster
+from make import Stopped
+from selling import NOW, shop
+from vendor import Vendor, a_vendor
 
 FAST = {"fsync": "off"}
 
@@ -87,3 +92,27 @@ def start(runtime: Path) -> Iterator[Start]:
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+async def vendor(tmp_path: Path, dsn: str) -> AsyncIterator[Vendor]:
+    """A vendor with a worker that answers checks."""
+    async with a_vendor(tmp_path / "data", dsn) as found:
+        yield found
+
+
+@pytest.fixture
+def clock() -> Stopped:
+    return Stopped(NOW)
+
+
+@pytest.fixture
+async def management(dsn: str, clock: Stopped) -> AsyncIterator[Management]:
+    """What a vendor handles, with a product that has plans."""
+    async with shop(dsn, clock) as management:
+        yield management
+
+
+@pytest.fixture
+def licenses(management: Management) -> Licenses:
+    return management.licenses

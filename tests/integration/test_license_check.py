@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import make
 from headcount.licensing import jws, keys
-from vendor import NAME, Vendor, a_vendor, a_worker, postgres_down, question
+from vendor import NAME, Vendor, a_worker, postgres_down, question
 
 if TYPE_CHECKING:
     from conftest import Connection
-
-
-@pytest.fixture
-async def vendor(tmp_path: Path, dsn: str) -> AsyncIterator[Vendor]:
-    async with a_vendor(tmp_path / "data", dsn) as found:
-        yield found
 
 
 # What is answered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,28 +19,11 @@ from selling import (
     install,
     issue,
     rows_of,
-    shop,
     transfer,
 )
 
 if TYPE_CHECKING:
     from make_rows import Connection
-
-
-@pytest.fixture
-def clock() -> Stopped:
-    return Stopped(NOW)
-
-
-@pytest.fixture
-async def management(dsn: str, clock: Stopped) -> AsyncIterator[Management]:
-    async with shop(dsn, clock) as management:
-        yield management
-
-
-@pytest.fixture
-def licenses(management: Management) -> Licenses:
-    return management.licenses
 
 
 async def test_a_transferred_license_has_another_customer_and_no_installs(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ import pytest
 from headcount import errors
 from headcount.licensed import DAY
 from headcount.licensing.transitions import Act
-from headcount.services.licenses import Licenses
 from headcount.services.management import Management
 from make import Stopped
 from selling import (
@@ -21,29 +19,12 @@ from selling import (
     NOW,
     Air,
     rows_of,
-    shop,
     sold,
     write,
 )
 
 if TYPE_CHECKING:
     from make_rows import Connection
-
-
-@pytest.fixture
-def clock() -> Stopped:
-    return Stopped(NOW)
-
-
-@pytest.fixture
-async def management(dsn: str, clock: Stopped) -> AsyncIterator[Management]:
-    async with shop(dsn, clock) as management:
-        yield management
-
-
-@pytest.fixture
-def licenses(management: Management) -> Licenses:
-    return management.licenses
 
 
 async def test_a_license_file_says_what_an_answer_says_and_holds_a_seat(

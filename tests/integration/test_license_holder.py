@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,16 +9,10 @@ import pytest
 from headcount.licensing import keys
 from headcount.model import Scope
 from headcount.services.licenses import STAYS_FOR_THE_HOLDER
-from vendor import NAME, Vendor, a_vendor, question
+from vendor import NAME, Vendor, question
 
 if TYPE_CHECKING:
     from conftest import Connection
-
-
-@pytest.fixture
-async def vendor(tmp_path: Path, dsn: str) -> AsyncIterator[Vendor]:
-    async with a_vendor(tmp_path / "data", dsn) as found:
-        yield found
 
 
 async def checked(vendor: Vendor, **fields: Any) -> str:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from headcount.licensing import jws, keys
-from vendor import Vendor, a_vendor, question
+from vendor import Vendor, question
 
 if TYPE_CHECKING:
     from conftest import Connection
-
-
-@pytest.fixture
-async def vendor(tmp_path: Path, dsn: str) -> AsyncIterator[Vendor]:
-    async with a_vendor(tmp_path / "data", dsn) as found:
-        yield found
 
 
 async def test_unsigned_ok_answer(vendor: Vendor) -> None:

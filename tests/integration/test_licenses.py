@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,6 @@ from selling import (
     issue,
     plan,
     renew,
-    shop,
     sold,
     transfer,
     write,
@@ -41,22 +40,6 @@ from selling import (
 
 if TYPE_CHECKING:
     from make_rows import Connection
-
-
-@pytest.fixture
-def clock() -> Stopped:
-    return Stopped(NOW)
-
-
-@pytest.fixture
-async def management(dsn: str, clock: Stopped) -> AsyncIterator[Management]:
-    async with shop(dsn, clock) as management:
-        yield management
-
-
-@pytest.fixture
-def licenses(management: Management) -> Licenses:
-    return management.licenses
 
 
 # Issuing

@@ -102,7 +102,7 @@ async def test_tables_and_lists_say_where_to_look(
         "unknown                                    31",
         "States\nactive",
         "Silent installs\n",
-        f"{(b'one' * 10).hex()[:16]}  2.4.1    2026-11-22 15:20 UTC",
+        f"{(b'one' * 10).hex()[:12]}  2.4.1    2026-11-22 15:20 UTC",
         "Licenses with more installs, networks or countries on one day than seats\n",
         "Installs that seem to be copied\n",
         "these do not add up to the total",

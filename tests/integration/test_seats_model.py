@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 
 from headcount.licensing.transitions import Act
 from headcount.wire import license as wire
-from vendor import PLAN, Vendor, a_vendor
+from vendor import PLAN, Vendor
 
 if TYPE_CHECKING:
     from conftest import Connection
@@ -72,12 +70,6 @@ class Model:
         return sum(
             one.seat and self.state(number) in ("active", "late") for number, one in self.installs.items()
         )
-
-
-@pytest.fixture
-async def vendor(tmp_path: Path, dsn: str) -> AsyncIterator[Vendor]:
-    async with a_vendor(tmp_path / "data", dsn) as found:
-        yield found
 
 
 steps = st.one_of(
