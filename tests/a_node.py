@@ -13,7 +13,7 @@ from headcount.jobs import drain
 from headcount.model import Hit, Settings
 from headcount.store import spool
 from headcount.store.counters import Counters
-from headcount.store.installs import Installs
+from headcount.store.heartbeats import Heartbeats
 from headcount.store.postgres import Database
 from headcount.store.settings import SettingsFile
 from headcount.store.state import State
@@ -35,8 +35,8 @@ class Node:
     def open(self) -> None:
         self.settings.refresh()
         self.state = State(self.folder / "state.db")
-        self.installs = Installs(self.database)
-        self.counters = Counters(self.database, self.installs)
+        self.heartbeats = Heartbeats(self.database)
+        self.counters = Counters(self.database, self.heartbeats)
         self.engine = drain.Drain(
             self.state,
             self.counters,

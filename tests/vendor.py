@@ -21,6 +21,7 @@ from headcount.services.licenses import Licenses
 from headcount.services.products import Products
 from headcount.services.sites import Sites
 from headcount.store import daykeys, secret
+from headcount.store.installs import Installs
 from headcount.store.licenses import LicenseCopy
 from headcount.web import keys
 from headcount.wire import license as license_fields
@@ -44,13 +45,13 @@ class Vendor:
         self.node = Node(folder, dsn)
         self.clock = self.node.clock
         self.database = self.node.database
-        self.installs = self.node.installs
+        self.installs = Installs(self.database)
         self.secret = secret.load("", folder)
         self.products = Products(self.database, self.clock, self.secret)
         self.licenses = Licenses(self.database, self.clock, self.secret)
         self.sites = Sites(self.database, self.clock)
         self.copy = LicenseCopy(folder / "licenses.db")
-        self.jobs = LicenseJobs(self.installs, self.copy, self.node.engine, self.clock)
+        self.jobs = LicenseJobs(self.installs, self.node.heartbeats, self.copy, self.node.engine, self.clock)
         self.root = b""
         self.worker: make.Worker | None = None
 

@@ -32,6 +32,7 @@ from headcount.services.reports import Reports
 from headcount.services.sites import Sites, new_id
 from headcount.store import daykeys, embedded, geoip, migrations, secret
 from headcount.store.counters import Counters
+from headcount.store.heartbeats import Heartbeats
 from headcount.store.installs import Installs
 from headcount.store.licenses import LicenseCopy
 from headcount.store.postgres import Database
@@ -171,8 +172,8 @@ class Rollup:
         self._settings.refresh()
         self._keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
         secret_key = secret.load(config.secret_key, config.data_dir)
-        installs = Installs(database, config.max_values)
-        counters = Counters(database, installs)
+        heartbeats = Heartbeats(database, config.max_values)
+        counters = Counters(database, heartbeats)
         self._sites = Sites(database, clock)
         self._products = Products(database, clock, secret_key)
         self._licenses = Licenses(database, clock, secret_key)
@@ -190,7 +191,7 @@ class Rollup:
         stack.callback(self.engine.close)
         copy = LicenseCopy(config.data_dir / "licenses.db")
         stack.callback(copy.close)
-        self._of_licenses = LicenseJobs(installs, copy, self.engine, clock)
+        self._of_licenses = LicenseJobs(Installs(database), heartbeats, copy, self.engine, clock)
         self._sweeper = purge.Purge(database, self._sites, counters, clock, config.retention_days)
         self._redactor = redact.Redactor(database, self.engine, Redactions(database, clock), state, clock)
 

@@ -250,14 +250,21 @@ select * from unnest($1::bigint[], $2::date[], $3::text[], $4::text[], $5::text[
 
 -- name: note_counted
 -- Remember with each install whether it was counted on the day that closes.
-update instance set counted = judged.counts, counted_before = instance.counted_before or judged.counts
+update instance set counted = locked.counts, counted_before = instance.counted_before or locked.counts
 from (
-    select product_id, license_id, instance,
-        counts and changed_at < (($1::date + 1)::timestamp at time zone 'UTC') as counts
-    from install
-) as judged
-where judged.product_id = instance.product_id and judged.license_id = instance.license_id
-    and judged.instance = instance.instance and instance.counted <> judged.counts;
+    select instance.product_id, instance.license_id, instance.instance, judged.counts
+    from instance
+    join (
+        select product_id, license_id, instance,
+            counts and changed_at < (($1::date + 1)::timestamp at time zone 'UTC') as counts
+        from install
+    ) as judged using (product_id, license_id, instance)
+    where instance.counted <> judged.counts
+    order by instance.product_id, instance.license_id, instance.instance
+    for no key update of instance
+) as locked
+where locked.product_id = instance.product_id and locked.license_id = instance.license_id
+    and locked.instance = instance.instance;
 
 -- name: lock_license
 -- Keep a license as it is until the end of the transaction.

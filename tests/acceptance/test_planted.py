@@ -1,4 +1,4 @@
-"""Unmistakable addresses, agents, host names and license keys go in by every way there is, and are nowhere afterwards.
+"""Unmistakable addresses, agents, host names and keys go in by every way there is, and are nowhere afterwards.
 
 Everything happens to the server: pages are viewed, requests are broken in all manners, processes are killed,
 Postgres recovers. Then every byte that it left is searched: the data directory with the database, its log and

@@ -208,7 +208,7 @@ async def test_raw_heartbeats_older_than_the_window_are_gone_and_counts_stay(
 async def test_installs_without_a_seat_are_bounded(
     vendor: Vendor, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headcount.store.installs.MAX_UNSEATED", 3)
+    monkeypatch.setattr("headcount.store.heartbeats.MAX_UNSEATED", 3)
     key = await vendor.issue(seats=1)
     for n in range(8):
         await vendor.check(key, f"install-{n}")

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from headcount.clock import Clock
 from headcount.jobs.drain import Drain
+from headcount.store.heartbeats import Heartbeats
 from headcount.store.installs import Installs
 from headcount.store.licenses import LicenseCopy
 
@@ -19,8 +20,11 @@ AFTER_MIDNIGHT = timedelta(minutes=1)
 class LicenseJobs:
     """One method a job."""
 
-    def __init__(self, installs: Installs, copy: LicenseCopy, drain: Drain, clock: Clock) -> None:
+    def __init__(
+        self, installs: Installs, heartbeats: Heartbeats, copy: LicenseCopy, drain: Drain, clock: Clock
+    ) -> None:
         self._installs = installs
+        self._heartbeats = heartbeats
         self._copy = copy
         self._drain = drain
         self._clock = clock
@@ -38,8 +42,8 @@ class LicenseJobs:
     async def tick(self) -> None:
         """Let the clock of silence go on while checks can arrive."""
         now = self._clock.now()
-        await self._installs.begin(now)
-        await self._installs.tick(now, self._drain.hears())
+        await self._heartbeats.begin(now)
+        await self._heartbeats.tick(now, self._drain.hears())
 
     async def count(self) -> None:
         """Count the installs as they stand, and for good those of the days that have ended."""
@@ -48,7 +52,7 @@ class LicenseJobs:
             return
         # What still waits may be of yesterday. Whoever applies it closes the day at the right moment.
         ended = (self._clock.now() - AFTER_MIDNIGHT).date() if self._drain.settled else date.min
-        await self._installs.count(ended)
+        await self._heartbeats.count(ended)
         self._count_after = began + SHARE * (self._clock.monotonic() - began)
 
     async def free_silent(self) -> None:

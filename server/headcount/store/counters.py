@@ -14,7 +14,7 @@ import asyncpg
 
 from headcount import visits
 from headcount.model import NO_SITE, CountRow, Flush, HitRow, VisitRow
-from headcount.store.installs import Installs
+from headcount.store.heartbeats import Heartbeats
 from headcount.store.postgres import Database
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Applied(Enum):
 class Counters:
     """The counters and raw rows of all sites, and what licenses bring."""
 
-    def __init__(self, database: Database, installs: Installs) -> None:
+    def __init__(self, database: Database, heartbeats: Heartbeats) -> None:
         self._database = database
-        self._installs = installs
+        self._heartbeats = heartbeats
         self._partitions: set[date] = set()
 
     async def apply(self, source: str, number: int, flush: Flush, now: datetime) -> Applied:
@@ -68,7 +68,7 @@ class Counters:
                     return _explain(await self._applied(connection, source), number)
                 await self._add(connection, await self._living(connection, flush))
                 if flush.heartbeats or flush.sharing:
-                    await self._installs.apply(connection, flush.heartbeats, flush.sharing, now)
+                    await self._heartbeats.apply(connection, flush.heartbeats, flush.sharing, now)
         except asyncpg.CheckViolationError:
             self.forget_partitions()  # another node's purge has dropped one that we made
             raise

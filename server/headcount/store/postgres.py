@@ -33,6 +33,7 @@ _DOWN = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,
+    asyncpg.exceptions.TransactionRollbackError,  # two wanted each other's locks: one has to try again
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
