@@ -114,6 +114,7 @@ async def test_an_outage_of_postgres_locks_nobody_out(
     assert status == 503
 
     dsn = outside.start()
+    await server.kill_child("rollup")  # perhaps in the middle of what waits
     await until(lambda: conclusive(product, "install-2"))
     await server.stop()  # which takes what is spooled to Postgres
     connection = await asyncpg.connect(dsn)
