@@ -116,14 +116,27 @@ async def test_an_outage_of_postgres_locks_nobody_out(
     dsn = outside.start()
     await server.kill_child("rollup")  # perhaps in the middle of what waits
     await until(lambda: conclusive(product, "install-2"))
-    await server.stop()  # which takes what is spooled to Postgres
+    await until(lambda: heartbeats_are(dsn, product.answered))
+    await server.stop()
+    assert await numbers(dsn) == (product.answered, 2, 2)
+
+
+async def numbers(dsn: str) -> tuple[int, ...]:
+    """Heartbeats, seats taken and installs in Postgres."""
     connection = await asyncpg.connect(dsn)
     try:
-        assert await connection.fetchval("select count(*) from heartbeat") == product.answered
-        assert await connection.fetchval("select used from license") == 2
-        assert await connection.fetchval("select count(*) from instance") == 2
+        return tuple(
+            [
+                await connection.fetchval(f"select {what}")
+                for what in ("count(*) from heartbeat", "used from license", "count(*) from instance")
+            ]
+        )
     finally:
         await connection.close()
+
+
+async def heartbeats_are(dsn: str, count: int) -> bool:
+    return (await numbers(dsn))[0] == count
 
 
 async def conclusive(product: Product, instance: str) -> bool:
