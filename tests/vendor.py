@@ -97,7 +97,7 @@ class Vendor:
 
     async def count(self) -> None:
         """Count the installs now, however lately that was done."""
-        self.jobs._count_after = 0.0
+        self.jobs._count_after = self.jobs._count_by = 0.0
         await self.jobs.count()
 
     def step(self, span: timedelta) -> None:

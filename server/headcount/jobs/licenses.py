@@ -14,6 +14,8 @@ WHOLE_EVERY = 3600.0
 """Seconds between two whole copies: for what a restored database has lost, and what is left of what was erased."""
 SHARE = 20
 """Counting the installs takes at most this part of the time: 20 is 5 %."""
+COUNT_EVERY = 60.0
+"""Seconds after which installs are counted though nothing was heard: some fall silent."""
 AFTER_MIDNIGHT = timedelta(minutes=1)
 
 
@@ -30,6 +32,7 @@ class LicenseJobs:
         self._clock = clock
         self._whole_at: float | None = None
         self._count_after = 0.0
+        self._count_by = 0.0
 
     async def copy(self) -> None:
         """Bring the node's copy of licenses and seats up to date."""
@@ -48,12 +51,13 @@ class LicenseJobs:
     async def count(self) -> None:
         """Count the installs as they stand, and for good those of the days that have ended."""
         began = self._clock.monotonic()
-        if began < self._count_after:
+        if began < self._count_after or (not self._heartbeats.uncounted and began < self._count_by):
             return
         # What still waits may be of yesterday. Whoever applies it closes the day at the right moment.
         ended = (self._clock.now() - AFTER_MIDNIGHT).date() if self._drain.settled else date.min
         await self._heartbeats.count(ended)
         self._count_after = began + SHARE * (self._clock.monotonic() - began)
+        self._count_by = began + COUNT_EVERY
 
     async def free_silent(self) -> None:
         """Free the seats of installs whose lease has run out."""

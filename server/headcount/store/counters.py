@@ -69,6 +69,7 @@ class Counters:
                 await self._add(connection, await self._living(connection, flush))
                 if flush.heartbeats or flush.sharing:
                     await self._heartbeats.apply(connection, flush.heartbeats, flush.sharing, now)
+            self._heartbeats.uncounted |= bool(flush.heartbeats)
         except asyncpg.CheckViolationError:
             self.forget_partitions()  # another node's purge has dropped one that we made
             raise

@@ -46,6 +46,8 @@ class Heartbeats:
     def __init__(self, database: Database, max_values: int = 10_000) -> None:
         self._database = database
         self._max_values = max_values
+        self.uncounted = True
+        """Whether heartbeats have arrived since the installs were counted."""
 
     async def begin(self, now: datetime) -> None:
         """Start the clock of silence, if it has never run; a day that has not ended is not closed."""
@@ -57,6 +59,7 @@ class Heartbeats:
 
     async def count(self, today: date) -> None:
         """Count the installs of the days before today for good, and then those of the open day so far."""
+        self.uncounted = False
         async with self._database.transaction() as connection:
             await self._close_before(connection, today)
             await self._count(connection, await self._closed(connection) + _DAY)
