@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ console.log(JSON.stringify(call === 'release' ? { released: found } : found));
 }
 
 
+@cache
 def missing(language: str) -> str | None:
     """What this machine lacks for the client, as a sentence; None: nothing."""
     if language == "php" and not _php_has("sodium", "curl"):

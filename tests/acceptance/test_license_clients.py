@@ -321,6 +321,13 @@ def test_it_refuses_an_answer_without_its_signature(install: Install, left: str)
     is_refused(install, lie)
 
 
+def test_it_refuses_an_answer_with_a_fourth_part(install: Install) -> None:
+    fake = install.fake
+    is_refused(
+        install, lambda question: fake.reply(question, fake.key("check").sign(fake.says(question)) + ".more")
+    )
+
+
 def test_it_refuses_an_answer_that_was_changed_after_it_was_signed(install: Install) -> None:
     fake = install.fake
 
@@ -647,9 +654,12 @@ def test_garbage_in_place_of_the_instance_id_eats_one_seat_at_most(install: Inst
     assert len({question["instance"] for question in install.fake.asked}) == 1
 
 
-def test_numbers_in_the_cache_that_are_none_are_asked_over(install: Install) -> None:
+@pytest.mark.parametrize(
+    "forged", [{"next": "never", "seen": None}, {"next": 0, "failures": -9, "interval": 4}]
+)
+def test_odd_numbers_in_the_cache_are_asked_over(install: Install, forged: dict[str, object]) -> None:
     install.check()
-    install.forge(next="never", failures=[], seen=None)
+    install.forge(**forged)
     assert install.status()["status"] == "active"
     assert len(install.fake.asked) == 2
 

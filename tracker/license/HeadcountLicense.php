@@ -92,7 +92,7 @@ final class HeadcountLicense {
         if (!$alone || !($ask || $this->due())) return;
         $most = min($this->kept['interval'] ?: self::HOUR, self::MINUTE * 2 ** min($this->kept['failures'], 20));
         $this->save(['failures' => $this->kept['failures'] + 1, 'asked' => $this->now(),
-            'next' => $this->now() + random_int(5, $most)]); // it has failed until it succeeds
+            'next' => $this->now() + random_int(5, max(60, (int) $most))]); // it has failed until it succeeds
         $this->ask($this->kept['keys'] === null, hrtime(true) + self::SECONDS * 1e9);
     }
 

@@ -98,7 +98,7 @@ load() {
     answer='' keys='' says='' problem='no answer yet'
     for name in $NUMBERS; do eval "$name=0"; done
     lines=$(flat <"$FOLDER/$CACHE")
-    numbers=$(printf '%s\n' "$lines" | grep -E "^($(echo "$NUMBERS" | tr ' ' '|'))=-?[0-9]{1,18}\$")
+    numbers=$(printf '%s\n' "$lines" | grep -E "^(offset=-?|($(echo "$NUMBERS" | tr ' ' \|))=)(0|[1-9][0-9]{0,17})\$")
     [ "$(printf '%s\n' "$numbers" | grep -c .)" -eq 8 ] || return
     given=$(get "$lines" answer)
     [ -z "$given" ] || read_answer "$given" "$(get "$lines" keys)" || return
@@ -142,7 +142,7 @@ exchange() {
 }
 
 ask() {
-    most=$((interval ? interval : 3600)) failures=$((failures + 1)) asked=$(now) left=1.9
+    most=$((interval < 60 ? 3600 : interval)) failures=$((failures + 1)) asked=$(now) left=1.9
     [ "$failures" -gt 12 ] || [ $((30 << failures)) -gt "$most" ] || most=$((30 << failures))
     next=$((asked + $(between 5 "$most")))
     save # it has failed until it succeeds: so no other process asks meanwhile
