@@ -270,7 +270,7 @@ def test_it_refuses_a_replayed_answer(install: Install) -> None:
 
 def test_it_refuses_an_answer_for_another_key(install: Install) -> None:
     fake = install.fake
-    is_refused(install, lambda question: fake.right(question, **about("HC-00000", question["instance"])))
+    is_refused(install, lambda question: fake.right(question, key_digest="0" * 64))
 
 
 def test_it_refuses_an_answer_for_another_install(install: Install) -> None:

@@ -62,7 +62,6 @@ final class HeadcountLicense {
     }
 
     private function now(): int { return time() + $this->kept['offset']; } // the server's time, as far as is known
-
     private function due(): bool {
         $last = $this->kept[$this->kept['failures'] ? 'asked' : 'seen'];
         return $this->now() >= $this->kept['next'] || $this->now() < $last - self::TOLERANCE;
@@ -87,6 +86,7 @@ final class HeadcountLicense {
 
     private function askAlone(bool $ask): void {
         $lock = @fopen("$this->folder/headcount-license.lock", 'c');
+        if (!$lock) $this->kept['problem'] = "$this->folder cannot be written";
         $alone = $lock ? flock($lock, LOCK_EX | LOCK_NB) : $ask; // where nothing can be kept, only check() asks
         $this->load(); // another request may have asked
         if (!$alone || !($ask || $this->due())) return;
