@@ -86,7 +86,7 @@ class Vendor:
     async def pass_by(self, **duration: float) -> None:
         """Let time go by while the server runs: the clock of silence ticks."""
         span = timedelta(**duration)
-        await self.database.execute("begin_uptime", self.clock.now(), self.clock.now().date())
+        await self.jobs.tick()
         self.step(span)
         async with self.database.connection() as connection:
             await connection.execute(
@@ -97,8 +97,14 @@ class Vendor:
 
     async def count(self) -> None:
         """Count the installs now, however lately that was done."""
+        await self.node.all()
         self.jobs._count_after = self.jobs._count_by = 0.0
         await self.jobs.count()
+
+    async def free_silent(self) -> None:
+        """What the lease job does, once nothing waits to be counted."""
+        await self.node.all()
+        await self.jobs.free_silent()
 
     def step(self, span: timedelta) -> None:
         self.clock.time[0] += span

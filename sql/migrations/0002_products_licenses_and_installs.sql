@@ -103,6 +103,7 @@ create table license (
     customer_email text not null default '',
     created_at timestamptz not null,
     changed_at timestamptz not null,
+    forgotten_at timestamptz,
     primary key (product_id, id),
     unique (product_id, digest),
     foreign key (product_id, plan_id) references plan (product_id, id)
@@ -125,6 +126,7 @@ comment on column license.customer_name is 'Name of the customer; only if the pr
 comment on column license.customer_email is 'E-mail address of the customer; only if the product keeps customer fields.';
 comment on column license.created_at is 'When it was issued.';
 comment on column license.changed_at is 'When it last changed, for the local copies.';
+comment on column license.forgotten_at is 'When all that was known of its installs was erased; null: never.';
 
 create table instance (
     product_id bigint not null,
@@ -175,7 +177,7 @@ comment on column instance.forks is 'How often two installs turned out to share 
 comment on column instance.offline_until is 'Until when a license file keeps its seat; null: it has none.';
 comment on column instance.counted is 'Whether it was counted as an install on the last closed day.';
 comment on column instance.counted_before is 'Whether it was ever counted, to tell new from returning.';
-comment on column instance.changed_at is 'When its seat last changed, for the local copies.';
+comment on column instance.changed_at is 'When its seat last changed, for the local copies; after a day cut to the day.';
 
 create table heartbeat (
     product_id bigint not null,
@@ -312,7 +314,7 @@ comment on column token.scopes is 'What it may do: events:write, stats:read, sit
 create view install as
 select product_id, license_id, instance, plan, seat, state, first_seen, last_seen, version, country, environment,
     os, arch, status, forks, offline_until, counted, counted_before, changed_at, exempt,
-    seat and state in ('active', 'late') as counts,
+    seat and not exempt and state in ('active', 'late') as counts,
     state in ('active', 'late') as alive
 from (
     select instance.*, plan.name as plan,

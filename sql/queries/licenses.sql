@@ -43,7 +43,7 @@ with claimed as (
     update license set used = used + 1, changed_at = $4
     where product_id = $1 and id = $2 and standing = 'active'
         and used < coalesce(seats, (select plan.seats from plan where plan.product_id = license.product_id
-            and plan.id = license.plan_id), 2147483647)
+            and plan.id = license.plan_id), 1000000)
     returning used
 )
 insert into instance (product_id, license_id, instance, seat, first_seen, last_seen, heard, version, country,
@@ -58,7 +58,7 @@ returning (select used from claimed);
 update license set used = used + 1, changed_at = $3
 where product_id = $1 and id = $2 and standing = 'active'
     and used < coalesce(seats, (select plan.seats from plan where plan.product_id = license.product_id
-        and plan.id = license.plan_id), 2147483647)
+        and plan.id = license.plan_id), 1000000)
 returning used;
 
 -- name: give_seat
@@ -87,25 +87,27 @@ where product_id = $1 and license_id = $2 and instance = $3 and seat;
 update license set used = used - $3, changed_at = $4 where product_id = $1 and id = $2;
 
 -- name: silent_licenses
--- Licenses with installs that have been silent for longer than their lease.
+-- Licenses with installs that have been silent for longer than their lease, or need no seat any more.
 select distinct product_id, license_id from install
-where seat and state = 'lapsed' and (offline_until is null or offline_until < $1)
+where seat and (offline_until is null or offline_until < $1) and (state = 'lapsed' or exempt)
 order by product_id, license_id;
 
 -- name: free_silent_seats
--- Free the seats of the installs of a license that have been silent for longer than its lease.
+-- Free the seats of the installs of a license that have been silent for longer than its lease, or need none.
 update instance set seat = false, offline_until = null, changed_at = $3
-from license join plan on plan.product_id = license.product_id and plan.id = license.plan_id
-where license.product_id = $1 and license.id = $2
-    and instance.product_id = license.product_id and instance.license_id = license.id and instance.seat
-    and (instance.offline_until is null or instance.offline_until < $3)
-    and (select milliseconds from uptime) - instance.heard > plan.lease * 1000::bigint;
+from install
+where instance.product_id = $1 and instance.license_id = $2 and instance.seat
+    and install.product_id = instance.product_id and install.license_id = instance.license_id
+    and install.instance = instance.instance
+    and (install.offline_until is null or install.offline_until < $3)
+    and (install.state = 'lapsed' or install.exempt);
 
 -- name: begin_uptime
--- The clock of silence, begun once. A day that was closed while the machine's clock ran ahead is opened again.
+-- The clock of silence, begun once.
+-- A day that was closed while the machine's clock ran far ahead is opened again.
 insert into uptime (id, milliseconds, ticked_at, closed_day) values (1, 0, $1, $2)
 on conflict (id) do update set closed_day = excluded.closed_day, ticked_at = least(uptime.ticked_at, $1)
-where uptime.closed_day > excluded.closed_day;
+where uptime.closed_day > $3;
 
 -- name: tick_uptime
 -- Let the clock go on, unless it stood still for longer than a minute: then heartbeats could not arrive.
@@ -113,13 +115,9 @@ update uptime set ticked_at = $1, milliseconds = milliseconds
     + case when $1 - ticked_at <= interval '1 minute' then extract(epoch from $1 - ticked_at) * 1000 else 0 end
 where $1 > ticked_at;
 
--- name: stop_uptime
--- Let the clock stand still: heartbeats cannot arrive.
-update uptime set ticked_at = $1 where $1 > ticked_at;
-
 -- name: living_licenses
 -- Which of these licenses still exist, with their plans; they cannot be erased until the flush is in.
-select license.product_id, license.id, plan.name as plan
+select license.product_id, license.id, license.forgotten_at, plan.name as plan
 from license join plan on plan.product_id = license.product_id and plan.id = license.plan_id
 where license.id = any($1::bigint[])
 order by license.product_id, license.id
@@ -128,7 +126,7 @@ for key share of license;
 -- name: lock_instances
 -- The tokens that these installs have shown, and whether they are there at all.
 select license_id, instance, chain, generation, random, repeats, forks
-from instance where license_id = any($1::bigint[]) and instance = any($2::bytea[])
+from instance where (license_id, instance) in (select * from unnest($1::bigint[], $2::bytea[]))
 order by product_id, license_id, instance
 for no key update;
 

@@ -172,9 +172,14 @@ where product_id = $1 and id = $2;
 update instance set seat = false, offline_until = null, changed_at = $3
 where product_id = $1 and license_id = $2 and seat;
 
+-- name: blur_seat_changes
+-- Cut to the day when the seats of installs changed, once the local copies know.
+update instance set changed_at = date_trunc('day', changed_at at time zone 'UTC') at time zone 'UTC'
+where changed_at < $1 and changed_at <> date_trunc('day', changed_at at time zone 'UTC') at time zone 'UTC';
+
 -- name: empty_seats
--- No seat of a license is taken.
-update license set used = 0, changed_at = $3 where product_id = $1 and id = $2;
+-- No seat of a license is taken, and what was heard before is forgotten, also what still waits to be counted.
+update license set used = 0, changed_at = $3, forgotten_at = $3 where product_id = $1 and id = $2;
 
 -- name: forget_installs_of
 -- Delete the installs of a license; local copies are told.
@@ -218,8 +223,9 @@ select * from license where product_id = $1 and id = $2;
 select * from instance where product_id = $1 and license_id = $2 order by instance;
 
 -- name: heartbeats_of
--- The raw heartbeats of a license.
-select * from heartbeat where product_id = $1 and license_id = $2 order by day, minute, instance;
+-- The newest raw heartbeats of a license, and how many there are.
+select *, count(*) over () as total from heartbeat where product_id = $1 and license_id = $2
+order by day desc, minute desc, instance limit 10000;
 
 -- name: sharing_of
 -- The signs of sharing of a license.

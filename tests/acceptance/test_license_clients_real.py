@@ -31,16 +31,18 @@ class Install:
 
     def __init__(self, language: str, server: Server, root: str, key: str, folder: Path) -> None:
         self._language = language
-        self._given = {"url": server.origin, "root_key": root, "product": PRODUCT, "key": key}
+        self._given: dict[str, Any] = {"url": server.origin, "root_key": root, "product": PRODUCT, "key": key}
         self._folder = folder
         self._folder.mkdir()
 
-    async def call(self, call: str = "check", **more: str) -> dict[str, Any]:
+    async def call(self, call: str = "check", **more: Any) -> dict[str, Any]:
         if missing(self._language):
             pytest.skip(f"{self._language} {missing(self._language)}")
-        return await asyncio.to_thread(
-            run_client, self._language, state_dir=self._folder, call=call, **self._given, **more
-        )
+
+        def run() -> dict[str, Any]:
+            return run_client(self._language, state_dir=self._folder, call=call, **self._given, **more)
+
+        return await asyncio.to_thread(run)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -67,7 +69,7 @@ async def test_a_license_lives_in_every_language(language: str, server: Server, 
 
 
 async def says(install: Install, status: str) -> bool:
-    return (await install.call())["status"] == status
+    return bool((await install.call())["status"] == status)
 
 
 async def rotated(install: Install) -> bool:

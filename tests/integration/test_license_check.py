@@ -229,10 +229,10 @@ async def test_a_silent_install_frees_its_seat_and_gets_it_again(vendor: Vendor,
     await vendor.check(key, "install-1")
     await vendor.drain()
     await vendor.pass_by(days=6)
-    await vendor.jobs.free_silent()
+    await vendor.free_silent()
     assert await db.fetchval("select used from license") == 1
     await vendor.pass_by(days=2)
-    await vendor.jobs.free_silent()
+    await vendor.free_silent()
     await vendor.settle()
     assert await db.fetchval("select used from license") == 0
     assert await db.fetchval("select count(*) from instance") == 1
@@ -240,7 +240,7 @@ async def test_a_silent_install_frees_its_seat_and_gets_it_again(vendor: Vendor,
     assert (await vendor.check(key, "install-1"))["status"] == "over_seats"
     await vendor.drain()
     await vendor.pass_by(days=8)
-    await vendor.jobs.free_silent()
+    await vendor.free_silent()
     await vendor.settle()
     assert (await vendor.check(key, "install-1"))["status"] == "active"
 
@@ -253,7 +253,7 @@ async def test_time_in_which_heartbeats_could_not_arrive_is_no_silence(
     await vendor.drain()
     vendor.step(timedelta(days=30))  # the server was off
     await vendor.jobs.tick()
-    await vendor.jobs.free_silent()
+    await vendor.free_silent()
     assert await db.fetchval("select used from license") == 1
 
 
@@ -264,7 +264,7 @@ async def test_two_checks_at_once_of_an_install_that_returns_take_one_seat(
     await vendor.check(key)
     await vendor.drain()
     await vendor.pass_by(days=8)
-    await vendor.jobs.free_silent()
+    await vendor.free_silent()
     await vendor.settle()
     answers = await asyncio.gather(*(vendor.check(key) for _ in range(20)))
     assert {answer["status"] for answer in answers} == {"active"}

@@ -136,7 +136,7 @@ async def test_cron_filter_on_the_wrong_column(vendor: Vendor, db: Connection) -
     await vendor.check(loud)
     await vendor.drain()
     await vendor.pass_by(days=2)
-    assert await vendor.installs.free_silent(vendor.clock.now()) == 1
+    assert await vendor.installs.free_silent(vendor.clock.now) == 1
     used = {row["digest"]: row["used"] for row in await db.fetch("select digest, used from license")}
     assert [used[keys.digest(keys.parse(key))] for key in (silent, loud, offline)] == [0, 1, 1]
 

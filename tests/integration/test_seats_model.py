@@ -25,7 +25,7 @@ INTERVAL, LEASE = PLAN["check_interval"], PLAN["lease"]
 class Install:
     seat: bool
     heard: float
-    """Hours of uptime."""
+    """Seconds of uptime."""
     staging: bool
 
 
@@ -55,7 +55,7 @@ class Model:
 
     def free_silent(self) -> None:
         for one in self.installs.values():
-            if self.uptime - one.heard > LEASE:
+            if self.uptime - one.heard > LEASE or one.staging:
                 one.seat = False
 
     def state(self, number: int) -> str:
@@ -68,7 +68,8 @@ class Model:
 
     def counted(self) -> int:
         return sum(
-            one.seat and self.state(number) in ("active", "late") for number, one in self.installs.items()
+            one.seat and not one.staging and self.state(number) in ("active", "late")
+            for number, one in self.installs.items()
         )
 
 
@@ -100,13 +101,14 @@ async def test_seats_and_states_follow_the_model(
             assert answer["status"] == model.check(int(number), flag)
         elif what == "wait":
             await vendor.pass_by(hours=number)
-            await vendor.jobs.free_silent()
+            await vendor.free_silent()
             model.uptime += number * HOUR
             model.free_silent()
         elif what == "outage":
             vendor.step(timedelta(hours=number))
             await vendor.jobs.tick()
-            await vendor.jobs.free_silent()
+            await vendor.free_silent()
+            model.free_silent()
         elif what == "release" and number in model.installs:
             await vendor.post("release", {"key": key, "instance": f"install-{number}"})
             model.installs[int(number)].seat = False

@@ -34,6 +34,8 @@ EXPIRE_EVERY = 10_000
 """Milliseconds between two looks for visits that have ended."""
 SILENCE = 5_000
 """Milliseconds after which a spool without a sign of its worker counts as left alone."""
+COMMITS = 2_000
+"""Milliseconds from receiving an event until it is in its spool, as a rule."""
 COMMIT = 60_000
 """Milliseconds from receiving an event until it is seen in its spool, at the very most."""
 
@@ -42,7 +44,7 @@ T = TypeVar("T")
 
 
 class Drain:
-    """The rollup's engine. `step` and `housekeep` run in a thread, one at a time; the rest on the loop."""
+    """The rollup's engine. What touches files runs in a thread, one at a time; the rest on the loop."""
 
     def __init__(
         self,
@@ -72,6 +74,10 @@ class Drain:
         self._seen: dict[tuple[str, int], float] = {}
         self._expired = 0
         self._caught_up = False
+        self._looked_at: dict[str, tuple[list[Batch], bool]] = {}
+        self._taken_before = 0
+        self.sent_before = 0
+        """All that was received before this millisecond is in Postgres."""
         self._alone = asyncio.Lock()
 
     async def take(self) -> bool:
@@ -84,6 +90,7 @@ class Drain:
 
     async def send(self) -> bool:
         """Step 2 for what waits in the outbox. True: there is more to send."""
+        taken_before = self._taken_before
         waiting = await _finish(self._state.waiting, MAX_FLUSHES)
         for number, flush in waiting:
             applied = await self._counters.apply(self._state.source, number, flush, self._clock.now())
@@ -95,7 +102,10 @@ class Drain:
                 await _finish(self._state.start_anew)
                 return True
             await _finish(self._state.mark_applied, number, self._clock.milliseconds())
-        return len(waiting) == MAX_FLUSHES
+        if len(waiting) == MAX_FLUSHES:
+            return True
+        self.sent_before = taken_before
+        return False
 
     async def close_days(self) -> None:
         """Destroy the ledgers of days that ended five minutes ago, once everything of them was taken."""
@@ -133,11 +143,6 @@ class Drain:
         """Whether the last step left nothing in the spools."""
         return self._caught_up
 
-    @property
-    def settled(self) -> bool:
-        """Whether everything that was spooled is in Postgres."""
-        return self._caught_up and not self._state.outbox_bytes()
-
     def close(self) -> None:
         for reader in self._readers.values():
             reader.close()
@@ -173,7 +178,17 @@ class Drain:
             key: then for key, then in self._seen.items() if key[1] > self._positions.get(key[0], 0)
         }
         self._caught_up = not waiting
+        self._taken_before = self._earliest(taken, now)
         return waiting and bool(positions)
+
+    def _earliest(self, taken: dict[str, list[Batch]], now: int) -> int:
+        """The millisecond before which nothing waits in a spool that was there when these batches were taken."""
+        left = [
+            batches[len(taken.get(name, ()))][1]
+            for name, (batches, _) in self._looked_at.items()
+            if len(taken.get(name, ())) < len(batches)
+        ]
+        return min([now, *left]) - COMMITS
 
     def _open_new(self) -> None:
         for path in self._folder.glob("*.db"):
@@ -219,7 +234,7 @@ class Drain:
         # looked into too early could be passed by a later event of the same visitor.
         mark = min((reader.received for reader in self._readers.values()), default=0)
         mark = max(mark, self._clock.milliseconds() - round(HOLD_BACK * 1000))
-        ahead = self._ahead()
+        ahead = self._looked_at = self._ahead()
         # A spool with a backlog is not overtaken by one without: a step ends where the first of them was cut.
         horizon = min((batches[-1][1] for batches, more in ahead.values() if more), default=None)
         now = self._clock.monotonic()

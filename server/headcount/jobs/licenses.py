@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+import sqlite3
+from datetime import UTC, datetime, timedelta
 
 from headcount.clock import Clock
 from headcount.jobs.drain import Drain
@@ -10,12 +11,14 @@ from headcount.store.heartbeats import Heartbeats
 from headcount.store.installs import Installs
 from headcount.store.licenses import LicenseCopy
 
-WHOLE_EVERY = 3600.0
-"""Seconds between two whole copies: for what a restored database has lost, and what is left of what was erased."""
+WHOLE_EVERY = 300.0
+"""Seconds between two whole copies: for what a restored database has lost, or a clock that is far behind."""
 SHARE = 20
 """Counting the installs takes at most this part of the time: 20 is 5 %."""
 COUNT_EVERY = 60.0
 """Seconds after which installs are counted though nothing was heard: some fall silent."""
+LAG = 60_000
+"""Milliseconds that heartbeats may take to Postgres: while they take longer, nobody loses a seat."""
 AFTER_MIDNIGHT = timedelta(minutes=1)
 
 
@@ -38,15 +41,20 @@ class LicenseJobs:
         """Bring the node's copy of licenses and seats up to date."""
         now = self._clock.monotonic()
         whole = self._whole_at is None or now - self._whole_at > WHOLE_EVERY
-        await self._installs.copy_to(self._copy, self._clock.now(), whole)
+        try:
+            self._copy.refresh()
+            await self._installs.copy_to(self._copy, self._clock.now(), whole)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            self._copy.begin_anew()
+            raise
         if whole:
             self._whole_at = now
 
     async def tick(self) -> None:
         """Let the clock of silence go on while checks can arrive."""
-        now = self._clock.now()
-        await self._heartbeats.begin(now)
-        await self._heartbeats.tick(now, self._drain.hears())
+        await self._heartbeats.tick(self._clock.now(), self._drain.hears())
 
     async def count(self) -> None:
         """Count the installs as they stand, and for good those of the days that have ended."""
@@ -54,12 +62,14 @@ class LicenseJobs:
         if began < self._count_after or (not self._heartbeats.uncounted and began < self._count_by):
             return
         # What still waits may be of yesterday. Whoever applies it closes the day at the right moment.
-        ended = (self._clock.now() - AFTER_MIDNIGHT).date() if self._drain.settled else date.min
-        await self._heartbeats.count(ended)
-        self._count_after = began + SHARE * (self._clock.monotonic() - began)
+        sent = datetime.fromtimestamp(self._drain.sent_before / 1000, UTC)
+        try:
+            await self._heartbeats.count(min(self._clock.now() - AFTER_MIDNIGHT, sent).date())
+        finally:  # also where it failed: it may have taken long
+            self._count_after = began + SHARE * (self._clock.monotonic() - began)
         self._count_by = began + COUNT_EVERY
 
     async def free_silent(self) -> None:
         """Free the seats of installs whose lease has run out."""
-        if self._drain.settled:
-            await self._installs.free_silent(self._clock.now())
+        if self._clock.milliseconds() - self._drain.sent_before < LAG:
+            await self._installs.free_silent(self._clock.now)

@@ -6,9 +6,10 @@ from datetime import date, datetime, timedelta
 
 from headcount import localtime
 from headcount.clock import Clock
+from headcount.licensed import UTC_ZONE
 from headcount.model import Site
 from headcount.services.sites import Sites, new_id
-from headcount.store.counters import Counters
+from headcount.store.counters import RAW_TABLES, Counters
 from headcount.store.postgres import LONG, Database
 
 LAST_ZONE = "Etc/GMT+12"
@@ -45,11 +46,14 @@ class Purge:
         )
 
     async def _drop_partitions(self, now: datetime) -> None:
-        keep_from = first_day(LAST_ZONE, self._retention_days, now)
+        keep_from = {
+            table: first_day(UTC_ZONE if table == "heartbeat" else LAST_ZONE, self._retention_days, now)
+            for table in RAW_TABLES
+        }
         for row in await self._database.rows("raw_partitions"):
             table, _, written = row["name"].partition("_")
             day = datetime.strptime(written, "%Y%m%d").date()  # noqa: DTZ007 - a day has no zone
-            if day >= keep_from:
+            if day >= keep_from[table]:
                 continue
             async with self._database.transaction() as connection:
                 count = f"select count(*) from {table}_{written}"  # noqa: S608 - our own name

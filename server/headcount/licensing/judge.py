@@ -20,10 +20,9 @@ class Seat(Enum):
     """Whether an install has a seat."""
 
     HELD = 1
-    NONE = 2
-    FULL = 3
+    FULL = 2
     """It has none, and all are taken."""
-    UNSURE = 4
+    UNSURE = 3
     """Nobody can tell: Postgres does not answer."""
 
 
@@ -65,7 +64,7 @@ def judge(license: License, plan: Plan, seat: Seat, now: int) -> Verdict:
     worth = standing(license, plan, now)
     if worth not in GOOD:
         return refusal(worth, now)
-    if seat is Seat.FULL or seat is Seat.NONE:
+    if seat is Seat.FULL:
         return refusal(Status.OVER_SEATS, now)
     end = None if license.expires_at is None else license.expires_at + plan.grace
     if seat is Seat.UNSURE:

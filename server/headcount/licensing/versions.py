@@ -1,6 +1,6 @@
 """Versions and the other words an install says of itself: reduced, so that nothing else can come along.
 
-A version is up to three numbers and a pre-release word; a fourth number is cut off, as it makes an IPv4 address.
+A version is up to three numbers and a pre-release word. Of four numbers only two are kept, as they may be an address.
 Systems, architectures and environments are closed lists. What does not fit becomes "other", or empty for a version.
 """
 
@@ -15,7 +15,7 @@ ENVIRONMENTS = (PRODUCTION, "staging", "development", "test", "ci", "demo")
 MAX_LENGTH = 100
 _WORDS = "alpha|beta|rc|dev|pre|preview|nightly|next|canary|snapshot|a|b|m|p"
 _VERSION = re.compile(
-    rf"v?(\d{{1,8}})(?:\.(\d{{1,8}}))?(?:\.(\d{{1,8}}))?(?:\.\d{{1,8}})?"
+    rf"v?(\d{{1,8}})(?:\.(\d{{1,8}}))?(?:\.(\d{{1,8}}))?(\.\d{{1,8}})?"
     rf"(?:[-.]?({_WORDS})(?:[-.]?(\d{{1,8}}))?)?(?:[-+].*)?",
     re.ASCII | re.DOTALL,
 )
@@ -62,7 +62,9 @@ def version(text: str) -> str:
     found = _VERSION.fullmatch(text.strip().lower())
     if found is None:
         return ""
-    *numbers, word, count = found.groups()
+    *numbers, fourth, word, count = found.groups()
+    if fourth is not None:
+        numbers[2] = None
     plain = ".".join(str(int(number)) for number in numbers if number is not None)
     if word is None:
         return plain

@@ -36,14 +36,17 @@ def as_text(found: dict[str, Any]) -> str:
         lines += [f"{_TITLES[part]}: {len(rows)}", ""]
         for row in rows[:1]:  # the first with its reasons, the others as they are
             lines += [
-                f"  {name} = {_shown(value)}\n      {fields[name]['purpose']}" for name, value in row.items()
+                f"  {name} = {_shown(value)}\n      {_why(fields[name])}" for name, value in row.items()
             ]
         lines += [
             "  " + ", ".join(f"{name} = {_shown(value)}" for name, value in row.items()) for row in rows[1:]
         ]
-        if rows:
-            lines += ["", f"  Kept {next(iter(fields.values()))['kept']}.", ""]
+        lines.append("")
     return "\n".join(lines)
+
+
+def _why(field: dict[str, str]) -> str:
+    return f"{field['purpose']} Kept {field['kept']}."
 
 
 def _shown(value: object) -> str:

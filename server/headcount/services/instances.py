@@ -53,13 +53,19 @@ class Instances:
         return [msgspec.convert(dict(row), Instance) for row in rows]
 
     async def export(self, license: int) -> dict[str, Any]:
-        """Every row that is kept of a license, as JSON can hold it. Raises NotFound."""
+        """Every row that is kept of a license, as JSON can hold it. Raises NotFound.
+
+        Of heartbeats the newest 10,000, and how many there are.
+        """
         async with self._database.snapshot() as connection:
             key = (await self._licenses.read(connection, license)).product_id, license
             (row,) = await self._database.fetch(connection, "license_row", *key)
             found: dict[str, Any] = {"license": _plain(row)}
             for what, query in EXPORTED.items():
                 found[what] = [_plain(one) for one in await self._database.fetch(connection, query, *key)]
+        found["heartbeats_total"] = found["heartbeats"][0]["total"] if found["heartbeats"] else 0
+        for heartbeat in found["heartbeats"]:
+            del heartbeat["total"]
         return found
 
 

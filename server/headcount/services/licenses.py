@@ -35,13 +35,16 @@ A_DAY = timedelta(days=1)
 STAYS = {
     "daily counts of the product": "they say how many installs there were, and not of which license",
     "answers under an Idempotency-Key": "encrypted, for a day at most, so that a repeated request does nothing twice",
-    "copies on the nodes": "they forget within seconds, or within an hour of being able to reach Postgres again",
+    "copies on the nodes": "they forget within seconds, or within minutes of being able to reach Postgres again",
+    "what is on its way": "a node keeps a flush for 15 minutes after it was applied, and sketches of the day's"
+    " distinct installs and networks until five minutes after the day has ended (UTC); neither is read again",
+    "the random id of the license and digests of its installs": "for a day, so that all copies forget them",
     "backups of Postgres": "those are in your hands",
 }
 """What an erasure leaves, and why."""
 STAYS_FOR_THE_HOLDER = {
     "the license itself": "plan, seats, end and the vendor's reference: without it the key would open nothing",
-    **{what: why for what, why in STAYS.items() if what.startswith(("daily", "copies"))},
+    **{what: why for what, why in STAYS.items() if not what.startswith(("answers", "backups"))},
     "backups of Postgres": "those are in the vendor's hands",
     "what is checked from now on": "a heartbeat is kept of each check, as before",
 }
@@ -213,7 +216,7 @@ class Licenses:
     async def erase_installs(self, id: int) -> Erased:
         """Delete what is kept of the installs of a license; the license itself stays good, with all seats free."""
         async with self._database.transaction() as connection:
-            license = await self.lock(connection, id)
+            license = await self.lock(connection, id, whole=True)
             counts = await self._forget_installs(connection, license)
             await self._database.change(connection, "empty_seats", license.product_id, id, self._clock.now())
         return counts
@@ -228,6 +231,7 @@ class Licenses:
             change = self._database.change
             await change(connection, "forget_old_installs", now - INSTALL_KEPT, now, seconds=LONG)
             await change(connection, "forget_old_sharing", (now - INSTALL_KEPT).date(), seconds=LONG)
+            await change(connection, "blur_seat_changes", now - A_DAY, seconds=LONG)
             await change(connection, "forget_old_erasures", now - A_DAY)
             await change(connection, "forget_old_answers", now - A_DAY)
 
@@ -279,11 +283,12 @@ class Licenses:
 
     async def _forget_installs(self, connection: Connection, license: License) -> Erased:
         key = license.product_id, license.id
-        return Erased(
-            await self._database.change(connection, "forget_installs_of", *key, self._clock.now()),
-            await self._database.change(connection, "forget_heartbeats_of", *key, seconds=LONG),
-            await self._database.change(connection, "forget_sharing_of", *key),
-        )
+        change = self._database.change
+        # What takes long comes first: local copies ask for what changed in the last minutes.
+        heartbeats = await change(connection, "forget_heartbeats_of", *key, seconds=LONG)
+        sharing = await change(connection, "forget_sharing_of", *key)
+        installs = await change(connection, "forget_installs_of", *key, self._clock.now())
+        return Erased(installs, heartbeats, sharing)
 
 
 def _check_customer(given: wire.Customer, product: str, kept: bool) -> None:

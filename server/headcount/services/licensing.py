@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine
+from datetime import date, datetime
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,9 +23,11 @@ from headcount.store.secret import Secret
 from headcount.store.settings import SettingsFile
 from headcount.wire.check import Question
 
+T = TypeVar("T")
+
 PATIENCE = 1.5
 """Seconds that Postgres may take: a client waits for two."""
-UNKNOWN_INTERVAL = 3600
+REFUSED_INTERVAL = 3600
 PROVISIONAL_INTERVAL = 300
 """Seconds until the next check where the plan's interval does not hold."""
 NOBODY = b""
@@ -93,17 +95,28 @@ class Licensing:
         Raises NotFound for a product that is not known, and ServiceBusy where nothing can be said.
         """
         asked = await self._ask(question, client)
+        signer = self._signer(asked.product)  # first: what cannot be signed takes no seat
         verdict, used = await self._judge(asked)
         await self._collector.keep([self._heartbeat(asked, verdict.status)])
-        answer = {"answer": self._signer(asked.product).sign(self._payload(asked, verdict, used))}
+        answer = {"answer": signer.sign(self._payload(asked, verdict, used))}
         return {**answer, "keys": asked.product.key_set} if question.keys else answer
 
     async def dry_run(self, question: Question, client: door.Client) -> Heartbeat:
         """What a check like this would store; nothing is stored, and no seat is taken."""
         asked = await self._ask(question, client)
-        grant = asked.grant
-        status = judge.standing(*grant, asked.time) if grant is not None else asked.refused
-        return self._heartbeat(asked, status)
+        return self._heartbeat(asked, await self._foreseen(asked))
+
+    async def _foreseen(self, asked: Asked) -> Status:
+        """The status that a check would be answered, without taking a seat."""
+        if asked.grant is None:
+            return asked.refused
+        license, plan = asked.grant
+        status = judge.standing(license, plan, asked.time)
+        if status not in judge.GOOD or not judge.needs_seat(plan, asked.install.environment):
+            return status
+        found = await _in_time(self._installs.seat_of, license.product, license.id, asked.instance)
+        free = asked.grant.limit is None or found.used < asked.grant.limit
+        return status if found.seat or free else Status.OVER_SEATS
 
     def key_set(self, product: str) -> str:
         """The signed key set of a product. Raises NotFound."""
@@ -140,11 +153,17 @@ class Licensing:
             install=versions.install(
                 question.version, question.environment, question.os, question.arch, known
             ),
-            where=door.whereabouts(client, grant.license.id if grant else NO_SITE, now.date(), self._lookups),
+            where=self._where(client, grant.license.id if grant else NO_SITE, now.date()),
             position=tokens.read(self._token_secret, instance, question.token),
             now=now,
             time=int(now.timestamp()),
         )
+
+    def _where(self, client: door.Client, license: int, day: date) -> door.Whereabouts:
+        try:
+            return door.whereabouts(client, license, day, self._lookups)
+        except OSError:  # no day key: networks are not counted, and nobody is refused for that
+            return door.Whereabouts("", 0)
 
     def _product(self, name: str) -> Product:
         if not self._settings.loaded and not self._settings.refresh():
@@ -181,7 +200,7 @@ class Licensing:
         if self._copy.holds_seat(license.id, asked.instance):
             return Seat.HELD, license.used
         if judge.standing(license, plan, asked.time) not in judge.GOOD:
-            return Seat.NONE, license.used
+            return Seat.FULL, license.used  # which nobody looks at
         try:
             held, used = await _in_time(
                 self._installs.claim, license, asked.instance, asked.install, asked.where.country, asked.now
@@ -261,14 +280,23 @@ def _update(asked: Asked, grant: Grant) -> dict[str, Any]:
 
 def _interval(grant: Grant | None, verdict: Verdict) -> int:
     """Seconds until the next check: a provisional answer is asked again soon."""
-    interval = grant.plan.check_interval if grant is not None else UNKNOWN_INTERVAL
-    return interval if verdict.conclusive else min(interval, PROVISIONAL_INTERVAL)
+    if grant is None or verdict.status not in judge.GOOD:
+        # Who was refused may have paid since.
+        return min(REFUSED_INTERVAL, grant.plan.check_interval if grant is not None else REFUSED_INTERVAL)
+    return (
+        grant.plan.check_interval
+        if verdict.conclusive
+        else min(grant.plan.check_interval, PROVISIONAL_INTERVAL)
+    )
 
 
-async def _in_time(work: Callable[..., Any], *arguments: object) -> Any:
+async def _in_time(work: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
     """What Postgres says, or DatabaseDown when it takes too long to say it."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await work(*arguments)
-    except TimeoutError as error:
-        raise errors.DatabaseDown from error
+    task = asyncio.ensure_future(work(*arguments))
+    done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+    if not done:
+        # Not awaited: a Postgres that hangs does not hear that we give up either.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        task.cancel()
+        raise errors.DatabaseDown
+    return task.result()

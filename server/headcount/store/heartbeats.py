@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from headcount.licensed import HeartbeatRow, SharingRow
 from headcount.licensing import cells
 from headcount.licensing.tokens import Position, Trail, follow
 from headcount.model import OTHER
-from headcount.store.postgres import Database
+from headcount.store.postgres import LONG, Database
 
 if TYPE_CHECKING:
     from headcount.store.postgres import Connection
@@ -38,6 +40,8 @@ _COLUMNS = (
     "status",
 )
 _DAY = timedelta(days=1)
+_AHEAD = timedelta(minutes=10)
+"""How much further a day must lie in the future that was closed, until it is taken for a mistake of the clock."""
 
 
 class Heartbeats:
@@ -49,20 +53,22 @@ class Heartbeats:
         self.uncounted = True
         """Whether heartbeats have arrived since the installs were counted."""
 
-    async def begin(self, now: datetime) -> None:
-        """Start the clock of silence, if it has never run; a day that has not ended is not closed."""
-        await self._database.execute("begin_uptime", now, now.date() - _DAY)
-
     async def tick(self, now: datetime, heard: bool) -> None:
-        """Let the clock of silence go on; it stands still where heartbeats could not arrive."""
-        await self._database.execute("tick_uptime" if heard else "stop_uptime", now)
+        """Let the clock of silence go on, if heartbeats could arrive; it begins with the first tick."""
+        await self._database.execute("begin_uptime", now, now.date() - _DAY, (now + _AHEAD).date() - _DAY)
+        if heard:
+            await self._database.execute("tick_uptime", now)
 
     async def count(self, today: date) -> None:
         """Count the installs of the days before today for good, and then those of the open day so far."""
         self.uncounted = False
-        async with self._database.transaction() as connection:
-            await self._close_before(connection, today)
-            await self._count(connection, await self._closed(connection) + _DAY)
+        try:
+            async with self._database.transaction() as connection:
+                await self._close_before(connection, today)
+                await self._count(connection, await self._closed(connection) + _DAY)
+        except BaseException:
+            self.uncounted = True
+            raise
 
     async def apply(
         self,
@@ -73,21 +79,25 @@ class Heartbeats:
     ) -> None:
         """Take in the heartbeats and signs of sharing of a flush, within its transaction."""
         ids = sorted({row.license for row in heartbeats} | {row.license for row in sharing})
-        plans = {
-            (row["product_id"], row["id"]): row["plan"]
+        living = {
+            (row["product_id"], row["id"]): row
             for row in await self._database.fetch(connection, "living_licenses", ids)
         }
-        of_license = [row for row in heartbeats if (row.product, row.license) in plans]
+        of_license = [row for row in heartbeats if (row.product, row.license) in living]
         unknown = [row for row in heartbeats if not row.license]
-        await self._database.copy(connection, "heartbeat", _COLUMNS, map(_record, of_license))
+        kept = [row for row in of_license if not _forgotten(row, living[row.product, row.license])]
+        await self._database.copy(connection, "heartbeat", _COLUMNS, map(_record, kept))
         for day in sorted({row.day for row in heartbeats}):
             await self._close_before(connection, day)
-            await self._put(connection, [row for row in of_license if row.day == day], now)
-        await self._count_heartbeats(connection, of_license, unknown, plans)
-        shared = [row for row in sharing if (row.product, row.license) in plans]
+            await self._put(connection, [row for row in kept if row.day == day], now)
+        await self._count_heartbeats(
+            connection, of_license, unknown, {key: row["plan"] for key, row in living.items()}
+        )
+        shared = [_sharing_record(row) for row in sharing if _may_share(row, living)]
         if shared:
-            columns = zip(*map(_sharing_record, sorted(shared, key=_sharing_record)), strict=True)
-            await self._database.change(connection, "add_sharing", *map(list, columns))
+            await self._database.change(
+                connection, "add_sharing", *map(list, zip(*sorted(shared), strict=True))
+            )
 
     async def _closed(self, connection: Connection) -> date:
         rows = await self._database.fetch(connection, "closed_day")
@@ -100,14 +110,15 @@ class Heartbeats:
         while closed + _DAY < day:
             closed += _DAY
             await self._count(connection, closed)
-            await self._database.change(connection, "note_counted", closed)
+            await self._database.change(connection, "note_counted", closed, seconds=LONG)
             await self._database.change(connection, "set_closed_day", closed)
 
     async def _count(self, connection: Connection, day: date) -> None:
-        await self._database.change(connection, "clear_installs", day)
-        await self._database.change(connection, "count_installs", day, self._max_values)
-        rows = await self._database.fetch(connection, "list_cells", day)
-        await self._database.change(connection, "clear_cells", day)
+        change = self._database.change
+        await change(connection, "clear_installs", day, seconds=LONG)
+        await change(connection, "count_installs", day, self._max_values, seconds=LONG)
+        rows = await self._database.fetch(connection, "list_cells", day, seconds=LONG)
+        await change(connection, "clear_cells", day, seconds=LONG)
         products: dict[int, dict[cells.Cell, int]] = {}
         for row in rows:
             cell = row["version"], row["plan"], row["country"]
@@ -125,12 +136,12 @@ class Heartbeats:
         if not heartbeats:
             return
         last = {(row.license, row.instance): row for row in heartbeats}
-        licenses = sorted({license for license, _ in last})
         rows = await self._database.fetch(
-            connection, "lock_instances", licenses, sorted({instance for _, instance in last})
+            connection, "lock_instances", *map(list, zip(*sorted(last), strict=True))
         )
         trails = {(row["license_id"], row["instance"]): Trail(*tuple(row)[2:]) for row in rows}
-        room = await self._room(connection, licenses) if len(trails) < len(last) else {}
+        new = sorted({license for license, instance in last if (license, instance) not in trails})
+        room = await self._room(connection, new) if new else {}
         for row in heartbeats:
             key = row.license, row.instance
             if key not in trails:
@@ -180,6 +191,20 @@ class Heartbeats:
         if counts:
             records = sorted((*key, count) for key, count in counts.items())
             await self._database.change(connection, "add_heartbeats", *map(list, zip(*records, strict=True)))
+
+
+def _forgotten(row: HeartbeatRow, license: asyncpg.Record) -> bool:
+    """Whether it was received before the holder had everything erased, or before a transfer."""
+    since = license["forgotten_at"]
+    return since is not None and row.minute < since.timestamp() - 60
+
+
+def _may_share(row: SharingRow, living: dict[tuple[int, int], asyncpg.Record]) -> bool:
+    """Whether the license is there, and its day began after everything was erased."""
+    license = living.get((row.product, row.license))
+    return license is not None and (
+        license["forgotten_at"] is None or row.day > license["forgotten_at"].date()
+    )
 
 
 def _record(row: HeartbeatRow) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ changes several installs of a license locks that as a whole first.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -32,10 +33,13 @@ class Claim(NamedTuple):
     """Seats of the license that are taken."""
 
 
-class _SeatOf(NamedTuple):
+class SeatOf(NamedTuple):
+    """An install's seat."""
+
     seat: bool | None
     """None: the install is not known."""
     used: int
+    """Seats of the license that are taken."""
 
 
 class Installs:
@@ -66,7 +70,7 @@ class Installs:
 
     async def _claim_again(self, product: int, license: int, instance: bytes, now: datetime) -> Claim:
         """For an install that is known, or found all seats taken: it may have one already, or take one again."""
-        found = await self._seat_of(product, license, instance)
+        found = await self.seat_of(product, license, instance)
         if found.seat is not False:
             return Claim(bool(found.seat), found.used)
         with suppress(_HasSeat):
@@ -78,20 +82,22 @@ class Installs:
             if taken:
                 return Claim(True, taken[0]["used"])
         # Either another request has given it its seat, or all are taken: perhaps one of them by itself.
-        found = await self._seat_of(product, license, instance)
+        found = await self.seat_of(product, license, instance)
         return Claim(bool(found.seat), found.used)
 
-    async def _seat_of(self, product: int, license: int, instance: bytes) -> _SeatOf:
+    async def seat_of(self, product: int, license: int, instance: bytes) -> SeatOf:
+        """Whether an install holds a seat, and how many are taken."""
         row = await self._database.row("seat_of", product, license, instance)
-        return _SeatOf(row["seat"], row["used"]) if row is not None else _SeatOf(None, 0)
+        return SeatOf(row["seat"], row["used"]) if row is not None else SeatOf(None, 0)
 
-    async def free_silent(self, now: datetime) -> int:
-        """Free the seats of installs that were silent for longer than their lease; how many."""
+    async def free_silent(self, clock: Callable[[], datetime]) -> int:
+        """Free the seats of installs that were silent for longer than their lease, or need none; how many."""
         total = 0
-        for row in await self._database.rows("silent_licenses", now):
+        for row in await self._database.rows("silent_licenses", clock()):
             key = row["product_id"], row["license_id"]
             async with self._database.transaction() as connection:
                 await self._database.fetch(connection, "lock_license_whole", *key)
+                now = clock()  # with the lock, so that local copies do not miss it
                 freed = await self._database.change(connection, "free_silent_seats", *key, now)
                 if freed:
                     await self._database.change(connection, "give_back_seats", *key, freed, now)

@@ -1,12 +1,13 @@
 """The node's copy of licenses and of the installs that hold a seat: one SQLite file.
 
 The rollup writes it from Postgres twice a second; workers look each check up in it, so that a known install
-needs no round trip and no Postgres. What changed is read again from a minute before the last look on, because
-transactions become visible in another order than their time.
+needs no round trip and no Postgres. What changed is read again from five minutes before the last look on, because
+transactions become visible in another order than their time. A damaged copy is as good as none.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,14 @@ import msgspec
 
 from headcount import errors
 from headcount.licensed import License
-from headcount.store import spool
+from headcount.store import files, spool
 
-OVERLAP = timedelta(minutes=1)
+log = logging.getLogger(__name__)
+
+OVERLAP = timedelta(minutes=5)
+"""How far the clocks of machines may be apart, and a change may take, to be seen at once and not minutes later."""
+PATIENCE = 10.0
+"""Seconds that another process may take to open the copy."""
 MAX_LOOKED_UP = 100_000
 """Licenses and seats that a worker keeps in memory between two changes of the copy."""
 WHOLE = b""
@@ -38,29 +44,75 @@ Seat = tuple[int, bytes, bool]
 """License, install, whether it holds a seat."""
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    db = spool.connect(path)
+    try:
+        # A power cut may lose the last transactions, mark included: they are read again.
+        db.execute("pragma synchronous = normal")
+        db.executescript(_SCHEMA)
+        if db.execute("pragma quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("it is damaged")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
 class LicenseCopy:
     """The copy on this node's disk."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._db = spool.connect(path)
-        # A power cut may lose the last transactions, mark included: they are read again.
-        self._db.execute("pragma synchronous = normal")
-        self._db.executescript(_SCHEMA)
+        self._path = path
+        self._merged: tuple[object, ...] = ()
+        self._marked: datetime | None = None
         self._version = 0
         self._licenses: dict[bytes, License] = {}
         self._seats: set[tuple[int, bytes]] = set()
-        self._merged: tuple[object, ...] = ()
-        self._marked: datetime | None = None
+        self._open()
 
     def refresh(self) -> None:
         """Forget what was looked up, if the rollup has changed the copy since. Called several times a second."""
+        try:
+            replaced = self._path.stat().st_ino != self._file
+        except FileNotFoundError:
+            replaced = True
+        if replaced:
+            self._db.close()
+            self._open()
         row = self._row("pragma data_version")
         version = row[0] if row else 0
         if version != self._version or len(self._licenses) + len(self._seats) > MAX_LOOKED_UP:
             self._licenses.clear()
             self._seats.clear()
             self._version = version
+
+    def begin_anew(self) -> None:
+        """Put an empty copy in place of a damaged one; other processes notice by the file."""
+        self._db.close()
+        with files.exclusively(self._path.with_suffix(".lock"), PATIENCE):
+            self._remove()
+        self._open()
+
+    def _open(self) -> None:
+        """Open the copy. A damaged one is replaced: the rollup fills it again."""
+        with files.exclusively(self._path.with_suffix(".lock"), PATIENCE):
+            try:
+                self._db = _opened(self._path)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                log.error("%s is damaged; the rollup writes it anew once it reaches Postgres", self._path)
+                self._remove()
+                self._db = _opened(self._path)
+            self._file = self._path.stat().st_ino
+        self._version = 0
+        self._licenses.clear()
+        self._seats.clear()
+
+    def _remove(self) -> None:
+        for suffix in (".db", ".db-wal", ".db-shm"):
+            self._path.with_suffix(suffix).unlink(missing_ok=True)
 
     def license(self, digest: bytes) -> License | None:
         """The license of this key, if the copy holds it. Raises ServiceBusy if the copy cannot be read."""
@@ -101,7 +153,7 @@ class LicenseCopy:
     ) -> None:
         """Take in what changed. What was erased may have come back since: it is among the changes then."""
         changes = licenses, seats, erased
-        if changes == self._merged and self._marked is not None and now - self._marked < OVERLAP / 2:
+        if changes == self._merged and self._marked is not None and abs(now - self._marked) < OVERLAP / 2:
             return  # the same as half a second ago
         with self._db:
             self._db.execute("begin immediate")

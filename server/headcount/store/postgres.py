@@ -104,9 +104,11 @@ class Database:
         """Append many rows at once within a transaction of the caller."""
         await connection.copy_records_to_table(table, columns=list(columns), records=records)
 
-    async def fetch(self, connection: Connection, name: str, *arguments: object) -> list[asyncpg.Record]:
+    async def fetch(
+        self, connection: Connection, name: str, *arguments: object, seconds: float | None = None
+    ) -> list[asyncpg.Record]:
         """All rows of the named query within a transaction of the caller."""
-        return await connection.fetch(self._sql[name], *arguments)
+        return await connection.fetch(self._sql[name], *arguments, timeout=seconds)
 
     def within(self, connection: Connection) -> Database:
         """The same, but all that it is asked for happens in the caller's transaction."""

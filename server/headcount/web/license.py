@@ -13,6 +13,7 @@ from headcount.licensing import jws
 from headcount.licensing import keys as license_keys
 from headcount.model import Ignored
 from headcount.privacy import door, kept
+from headcount.privacy.inventory.entry import INSTALL, RAW
 from headcount.services.licenses import STAYS_FOR_THE_HOLDER
 from headcount.web import auth, keys
 from headcount.web.body import read
@@ -129,13 +130,19 @@ def shown(heartbeat: Heartbeat, dropped: int) -> dict[str, Any]:
     for_a_while = {name: named.pop(name) for name in ("at", "network")}
     token = {name: named.pop(name) for name in ("chain", "generation", "random")}
     named["minute"] = heartbeat.at // 60_000 * 60
+    if not heartbeat.license:
+        return {"counted": {"status": heartbeat.status, "kept": "for good"}, "dropped_fields": dropped}
     return {
-        "heartbeat": {"kept": "30 days at most", **named},
+        "heartbeat": {"kept": RAW, **named},
         "install": {
-            "kept": "until it is erased, at the latest 400 days after its last heartbeat",
+            "kept": INSTALL,
             **{name: value for name, value in named.items() if name not in ("day",)},
             "token": token,
         },
         "spool": {"kept": "seconds, until it is counted", **for_a_while},
+        "sketches": {
+            "kept": "until five minutes after the day has ended (UTC)",
+            "of": ["instance", "network", "country"],
+        },
         "dropped_fields": dropped,
     }

@@ -104,6 +104,7 @@ ENTRIES: tuple[Entry, ...] = (
         customer_ref="The vendor's own reference to the customer.",
         created_at="When it was issued.",
         changed_at="When it last changed, for the local copies.",
+        forgotten_at="When all that was known of its installs was erased; null: never.",
     ),
     *fields(
         Place.POSTGRES,
@@ -137,7 +138,7 @@ ENTRIES: tuple[Entry, ...] = (
         offline_until="Until when a license file keeps its seat; null: it has none.",
         counted="Whether it was counted as an install on the last closed day.",
         counted_before="Whether it was ever counted, to tell new from returning.",
-        changed_at="When its seat last changed, for the local copies.",
+        changed_at="When its seat last changed, for the local copies; after a day cut to the day.",
     ),
     *fields(
         Place.POSTGRES,
