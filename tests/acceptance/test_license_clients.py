@@ -6,6 +6,7 @@ or signed by whoever; software that stops because its license server does.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 import re
@@ -15,7 +16,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ HEADERS = {"host", "content-type", "content-length", "user-agent", "connection"}
 GARBAGE: list[object] = [b"", b"\xff{", [], None, {"answer": 7}, {"answer": "a.b.c"}]
 
 
-@dataclass
+@dataclasses.dataclass
 class Install:
     """One install of the vendor's software, written in this language, with a state folder of its own."""
 
@@ -149,10 +149,10 @@ def test_it_sends_the_token_of_the_last_answer(install: Install) -> None:
     assert [question.get("token") for question in install.fake.asked] == [None, "the-first_one"]
 
 
-def test_it_asks_for_the_key_set_once(install: Install) -> None:
+def test_it_asks_for_the_key_set_each_time(install: Install) -> None:
     install.check()
     install.check()
-    assert [question.get("keys") for question in install.fake.asked] == [True, None]
+    assert [question.get("keys") for question in install.fake.asked] == [True, True]
 
 
 def test_its_nonces_are_new_and_long(install: Install) -> None:
@@ -445,12 +445,22 @@ def test_it_reads_no_more_than_64_kibibytes(install: Install) -> None:
 # --- rotation
 
 
-def test_it_takes_a_new_key_after_asking_for_the_new_set(install: Install) -> None:
+def test_it_takes_a_new_key_from_the_new_set(install: Install) -> None:
     install.check()
     install.fake.rotate()
     assert install.check()["problem"] is None
-    assert [question.get("keys") for question in install.fake.asked] == [True, None, True]
+    assert len(install.fake.asked) == 2
     assert install.cache["keys_sequence"] == 2
+
+
+def test_a_key_whose_time_has_run_out_in_the_known_set_is_good_in_the_new_one(install: Install) -> None:
+    fake, now = install.fake, int(time.time())
+    fake.keys[0] = dataclasses.replace(fake.keys[0], not_after=now + 60)
+    install.check()
+    fake.keys[0] = dataclasses.replace(fake.keys[0], not_after=now + 90 * DAY)
+    fake.keys_sequence += 1
+    fake.answering = lambda question: fake.right(question, server_time=now + 3600)
+    assert install.check()["problem"] is None
 
 
 def test_it_never_goes_back_to_a_key_set_of_a_lower_sequence(install: Install) -> None:
@@ -740,7 +750,7 @@ def test_a_release_that_nobody_confirms_is_none(install: Install) -> None:
 # --- without a network
 
 
-@dataclass
+@dataclasses.dataclass
 class Offline(Install):
     """An install with a license file in place of a server."""
 

@@ -93,16 +93,15 @@ final class HeadcountLicense {
         $most = min($this->kept['interval'] ?: self::HOUR, self::MINUTE * 2 ** min($this->kept['failures'], 20));
         $this->save(['failures' => $this->kept['failures'] + 1, 'asked' => $this->now(),
             'next' => $this->now() + random_int(5, max(60, (int) $most))]); // it has failed until it succeeds
-        $this->ask($this->kept['keys'] === null, hrtime(true) + self::SECONDS * 1e9);
+        $this->ask(hrtime(true) + self::SECONDS * 1e9);
     }
 
-    private function ask(bool $keys, float $end) {
+    private function ask(float $end): void {
         $question = $this->install + $this->system + ['nonce' => bin2hex(random_bytes(24))];
-        $more = array_filter(['token' => $this->says['token'] ?? null, 'keys' => $keys]);
+        $more = array_filter(['token' => $this->says['token'] ?? null, 'keys' => true]);
         $given = $this->post('/api/license/check', $question + $more, $end);
-        $keySet = $given['keys'] ?? $this->kept['keys'];
+        $keySet = $given['keys'] ?? $this->kept['keys']; // a new set each time: keys come, end, and are stolen
         $says = $this->read($given['answer'] ?? '', $keySet ?? '');
-        if (!$says && !$keys) return $this->ask(true, $end); // the key is not in the known set: ask for the new one
         self::need($says && $says['nonce'] === $question['nonce'], 'the answer is to another question, or of nobody');
         self::need($says['conclusive'] || in_array($says['status'], self::GOOD, true), 'the answer is but a guess');
         [$now, $interval] = [$says['server_time'], max(self::MINUTE, $says['check_after'] - $says['server_time'])];

@@ -88,7 +88,7 @@ export class HeadcountLicense {
       if (!this.#install.key || !(ask || this.#due())) return this.#save(this.#says, { seen: Math.max(now, seen) });
       const next = Math.floor(now + between(5, Math.min(interval || 3600, MINUTE * 2 ** failures)));
       this.#save(this.#says, { failures: failures + 1, asked: now, next }); // it has failed until it succeeds
-      await (this.#file ? this.#open() : this.#ask(!this.#kept.keys, AbortSignal.timeout(SECONDS * 1000)));
+      await (this.#file ? this.#open() : this.#ask(AbortSignal.timeout(SECONDS * 1000)));
     } catch (error) {
       this.#save(this.#says, { problem: String(error.cause ?? error).replace(/[^ -z|~]|["[\]]/g, '') });
     }
@@ -100,16 +100,12 @@ export class HeadcountLicense {
     this.#accept(file, keys, says, Math.max(says.server_time, this.#now(), this.#kept.seen), MINUTE);
   }
 
-  async #ask(keys, signal) {
-    const question = { ...this.#install, ...this.#system, nonce: randomBytes(24).toString('base64url') };
+  async #ask(signal) {
+    const question = { ...this.#install, ...this.#system, nonce: randomBytes(24).toString('base64url'), keys: true };
     if (this.#says.token) question.token = this.#says.token;
-    if (keys) question.keys = true;
     const given = JSON.parse(await this.#post('/api/license/check', question, signal));
-    const keySet = given.keys ?? this.#kept.keys;
-    const says = await this.#read(given.answer, keySet).catch((error) => {
-      if (keys || !(error instanceof RangeError)) throw error;
-    });
-    if (!says) return this.#ask(true, signal); // the set that is known lacks the key: once more, for a new set
+    const keySet = given.keys ?? this.#kept.keys; // a new set each time: keys come, end, and are stolen
+    const says = await this.#read(given.answer, keySet);
     const guess = !says.conclusive && !GOOD.includes(says.status);
     if (guess || says.nonce !== question.nonce) refuse('the answer is to another question, or no more than a guess');
     const [now, interval] = [says.server_time, Math.max(MINUTE, says.check_after - says.server_time)];

@@ -124,10 +124,10 @@ post() {
     [ "${last% *}" = 200 ] && reply=$(printf %s "$reply" | flat)
 }
 
-# One question and its answer. $1: ask for the key set, too. 2: it is signed by a key that is not known.
+# One question and its answer, with a new key set each time: keys come, end, and are stolen.
 exchange() {
     nonce=$(random 24) token=$(get "$says" token)
-    more="\"nonce\":\"$nonce\"${token:+,\"token\":\"$token\"}${1:+,\"keys\":true}"
+    more="\"nonce\":\"$nonce\"${token:+,\"token\":\"$token\"},\"keys\":true"
     post /api/license/check "{$INSTALL,$SYSTEM,$more}" || return 1
     problem='the answer is not certified, not to our question, or no more than a guess' given=$(get "$reply" keys)
     read_answer "$(get "$reply" answer)" "${given:=$keys}" || return
@@ -146,7 +146,7 @@ ask() {
     [ "$failures" -gt 12 ] || [ $((30 << failures)) -gt "$most" ] || most=$((30 << failures))
     next=$((asked + $(between 5 "$most")))
     save # it has failed until it succeeds: so no other process asks meanwhile
-    if [ -z "$keys" ] || { exchange ''; [ $? -eq 2 ]; }; then exchange true; fi
+    exchange
     save
 }
 

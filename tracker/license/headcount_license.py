@@ -99,7 +99,7 @@ class HeadcountLicense:
                 return self._save(seen=max(now, self._kept["seen"]))
             wait = random.uniform(5, min(self._kept["interval"] or 3600, MINUTE * 2 ** min(failures, 20)))
             self._save(failures=failures + 1, asked=now, next=int(now + wait))  # it has failed until it succeeds
-            self._open_file() if self._file else self._ask(time.monotonic() + 0.95 * SECONDS, not self._kept["keys"])
+            self._open_file() if self._file else self._ask()
         except Exception as problem:
             self._save(problem=re.sub(r'[^ -z|~]|["[\]]', "", f"{type(problem).__name__}: {problem}"))
 
@@ -110,16 +110,13 @@ class HeadcountLicense:
         now = max(says["server_time"], self._now(), self._kept["seen"])
         self._accept(given["file"], given["keys"], says, now, MINUTE)
 
-    def _ask(self, end: float, keys: bool) -> None:
+    def _ask(self) -> None:
         nonce, token = secrets.token_urlsafe(24), self._kept["says"].get("token")
-        question = {**self._install, **self._system, "nonce": nonce, "token": token, "keys": keys}
+        question = {**self._install, **self._system, "nonce": nonce, "token": token, "keys": True}
         question = {name: value for name, value in question.items() if value}
-        given = json.loads(self._post("/api/license/check", question, end - time.monotonic()))
-        key_set = given.get("keys") or self._kept["keys"]
-        try:
-            says = self._read(given["answer"], key_set)
-        except () if keys else KeyError:  # the set that is known lacks the key: ask once more, for a new set
-            return self._ask(end, keys=True)
+        given = json.loads(self._post("/api/license/check", question, 0.95 * SECONDS))
+        key_set = given.get("keys") or self._kept["keys"]  # a new set each time: keys come, end, and are stolen
+        says = self._read(given["answer"], key_set)
         if says["nonce"] != nonce or not (says["conclusive"] or says["status"] in GOOD):
             raise ValueError("the answer is to another question, or no more than a guess")
         now, interval = says["server_time"], max(MINUTE, says["check_after"] - says["server_time"])
