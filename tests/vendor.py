@@ -22,7 +22,7 @@ from headcount.services.products import Products
 from headcount.services.sites import Sites
 from headcount.store import daykeys, secret
 from headcount.store.installs import Installs
-from headcount.store.licenses import LicenseCopy
+from headcount.store.license_copy import LicenseCopy
 from headcount.web import keys
 from headcount.wire import license as license_fields
 from headcount.wire import plan as plan_fields
@@ -75,7 +75,7 @@ class Vendor:
         await self.installs.copy_to(self.copy, self.clock.now())
         if self.worker is not None:
             self.worker.app[keys.SETTINGS].refresh()
-            self.worker.app[keys.LICENSING]._copy.refresh()
+            self.worker.app[keys.CHECKS]._copy.refresh()
 
     async def drain(self) -> None:
         """What was spooled reaches Postgres."""
@@ -159,7 +159,7 @@ async def a_worker(vendor: Vendor, dsn: str, given: Mapping[str, str] = {}) -> A
     """A web worker on the vendor's data directory, with the vendor's clock."""
     settings = {"database_url": dsn, "rate_limit": "0", **given}
     async with make.worker(vendor.folder, settings, sites=None, keep_keys=True) as worker:
-        worker.app[keys.LICENSING]._clock = vendor.clock
+        worker.app[keys.CHECKS]._clock = vendor.clock
         yield worker
 
 

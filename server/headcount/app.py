@@ -20,9 +20,9 @@ from headcount.jobs import drain, loop, purge, redact
 from headcount.jobs.licenses import LicenseJobs
 from headcount.jobs.loop import Job
 from headcount.privacy import door
+from headcount.services.checks import Checks
 from headcount.services.collector import Collector
 from headcount.services.licenses import Licenses
-from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
 from headcount.services.management import Management
 from headcount.services.product_reports import ProductReports
@@ -34,7 +34,7 @@ from headcount.store import daykeys, embedded, geoip, migrations, secret
 from headcount.store.counters import Counters
 from headcount.store.heartbeats import Heartbeats
 from headcount.store.installs import Installs
-from headcount.store.licenses import LicenseCopy
+from headcount.store.license_copy import LicenseCopy
 from headcount.store.postgres import Database
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import Spool
@@ -95,7 +95,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         )
         app[keys.CONFIG] = config
         app[keys.COLLECTOR] = collector
-        app[keys.LICENSING] = Licensing(settings, copy, installs, collector, lookups, secret_key, clock)
+        app[keys.CHECKS] = Checks(settings, copy, installs, collector, lookups, secret_key, clock)
         app[keys.LIMITER] = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
         app[keys.MANAGEMENT] = Management(database, clock, secret_key)
         app[keys.PRODUCT_REPORTS] = ProductReports(database, clock)

@@ -28,7 +28,7 @@ from headcount.licensed import License, Plan, Product, SigningKey, Standing, Use
 from headcount.licensing import jws, keys
 from headcount.model import Settings
 from headcount.store import secret
-from headcount.store.licenses import LicenseCopy
+from headcount.store.license_copy import LicenseCopy
 from headcount.store.settings import SettingsFile
 
 HERE = Path(__file__).parent

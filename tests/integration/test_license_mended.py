@@ -13,8 +13,8 @@ from headcount import errors
 from headcount.jobs.purge import Purge
 from headcount.licensing import jws, keys
 from headcount.licensing.transitions import Act
-from headcount.services import licensing
-from headcount.store.licenses import LicenseCopy
+from headcount.services import checks
+from headcount.store.license_copy import LicenseCopy
 from headcount.web import keys as app_keys
 from vendor import Vendor, a_worker, postgres_down, question
 
@@ -113,7 +113,7 @@ async def test_an_install_is_answered_when_networks_cannot_be_counted(
         raise OSError(28, "No space left on device")
 
     assert vendor.worker is not None
-    service = vendor.worker.app[app_keys.LICENSING]
+    service = vendor.worker.app[app_keys.CHECKS]
     key = await vendor.issue()
     monkeypatch.setattr(service, "_lookups", service._lookups.__class__(lambda _: "LV", full, None))  # type: ignore[arg-type]
     assert (await vendor.check(key))["status"] == "active"
@@ -122,7 +122,7 @@ async def test_an_install_is_answered_when_networks_cannot_be_counted(
 
 
 async def test_postgres_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(licensing, "PATIENCE", 0.01)
+    monkeypatch.setattr(checks, "PATIENCE", 0.01)
     ended = asyncio.Event()
 
     async def hang() -> None:
@@ -132,7 +132,7 @@ async def test_postgres_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyP
             await ended.wait()  # as a connection does that waits for its cancellation to be heard
 
     with pytest.raises(errors.DatabaseDown):
-        await licensing._in_time(hang)
+        await checks._in_time(hang)
     ended.set()
 
 

@@ -9,7 +9,7 @@ from headcount.clock import Clock
 from headcount.jobs.drain import Drain
 from headcount.store.heartbeats import Heartbeats
 from headcount.store.installs import Installs
-from headcount.store.licenses import LicenseCopy
+from headcount.store.license_copy import LicenseCopy
 
 WHOLE_EVERY = 300.0
 """Seconds between two whole copies: for what a restored database has lost, or a clock that is far behind."""

@@ -16,7 +16,7 @@ import asyncpg
 
 from headcount import errors
 from headcount.licensed import Install, License, Standing
-from headcount.store.licenses import LicenseCopy, Seat
+from headcount.store.license_copy import LicenseCopy, Seat
 from headcount.store.postgres import Database
 
 

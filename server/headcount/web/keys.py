@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from headcount.config import Config
+from headcount.services.checks import Checks
 from headcount.services.collector import Collector
-from headcount.services.licensing import Licensing
 from headcount.services.limiter import Limiter
 from headcount.services.management import Management
 from headcount.services.product_reports import ProductReports
@@ -17,7 +17,7 @@ from headcount.web.script import Script
 
 CONFIG = web.AppKey("CONFIG", Config)
 COLLECTOR = web.AppKey("COLLECTOR", Collector)
-LICENSING = web.AppKey("LICENSING", Licensing)
+CHECKS = web.AppKey("CHECKS", Checks)
 LIMITER = web.AppKey("LIMITER", Limiter)
 MANAGEMENT = web.AppKey("MANAGEMENT", Management)
 PRODUCT_REPORTS = web.AppKey("PRODUCT_REPORTS", ProductReports)

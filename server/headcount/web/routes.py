@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from headcount.licensing.transitions import Act
-from headcount.web import collect, license, licenses, pages, products, sites, stats
+from headcount.web import checks, collect, licenses, pages, products, sites, stats
 
 
 def routes() -> list[web.RouteDef]:
@@ -28,13 +28,13 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v1/tokens", sites.list_tokens),
         web.post("/api/v1/tokens", sites.add_token),
         web.delete("/api/v1/tokens/{id}", sites.delete_token),
-        web.post("/api/license/check", license.check),
-        web.post("/api/license/dry-run", license.dry_run),
-        web.post("/api/license/release", license.release),
-        web.post("/api/license/about", license.about),
-        web.post("/api/license/erase", license.erase),
-        web.get("/api/license/keys", license.key_set),
-        web.get("/.well-known/jwks.json", license.jwks),
+        web.post("/api/license/check", checks.check),
+        web.post("/api/license/dry-run", checks.dry_run),
+        web.post("/api/license/release", checks.release),
+        web.post("/api/license/about", checks.about),
+        web.post("/api/license/erase", checks.erase),
+        web.get("/api/license/keys", checks.key_set),
+        web.get("/.well-known/jwks.json", checks.jwks),
         web.get("/api/v1/products", products.list_products),
         web.post("/api/v1/products", products.add_product),
         web.get("/api/v1/products/{name}", products.get_product),

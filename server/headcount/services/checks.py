@@ -18,7 +18,7 @@ from headcount.model import NO_SITE
 from headcount.privacy import door
 from headcount.services.collector import Collector
 from headcount.store.installs import Installs
-from headcount.store.licenses import LicenseCopy
+from headcount.store.license_copy import LicenseCopy
 from headcount.store.secret import Secret
 from headcount.store.settings import SettingsFile
 from headcount.wire.check import Question
@@ -66,7 +66,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return "Asked(…)"
 
 
-class Licensing:
+class Checks:
     """The service behind `/api/license/check`."""
 
     def __init__(

@@ -27,7 +27,7 @@ async def check(request: web.Request) -> web.Response:
     client = client_of(request)
     try:
         question = await _question(request, client)
-        return answer(await request.app[keys.LICENSING].check(question, client))
+        return answer(await request.app[keys.CHECKS].check(question, client))
     except (errors.TooManyRequests, errors.BadInput) as error:
         limited = isinstance(error, errors.TooManyRequests)
         reason = Ignored.LICENSE_RATE_LIMIT if limited else Ignored.LICENSE_INVALID
@@ -39,7 +39,7 @@ async def dry_run(request: web.Request) -> web.Response:
     """Exactly what a check would store. Nothing is stored."""
     client = client_of(request)
     question = await _question(request, client, nonce=False)
-    heartbeat = await request.app[keys.LICENSING].dry_run(question, client)
+    heartbeat = await request.app[keys.CHECKS].dry_run(question, client)
     return answer(shown(heartbeat, question.unknown))
 
 
@@ -48,7 +48,7 @@ async def release(request: web.Request) -> web.Response:
     holder = await _holder(request)
     if holder.instance is None:
         raise errors.BadInput("instance", "is required: whose seat to free")
-    license = await request.app[keys.LICENSING].find(holder.key, holder.product)
+    license = await request.app[keys.CHECKS].find(holder.key, holder.product)
     if holder.by_digest:
         auth.licenses_of(request, license.product)
     freed = await request.app[keys.MANAGEMENT].licenses.release(license.id, holder.instance)
@@ -58,7 +58,7 @@ async def release(request: web.Request) -> web.Response:
 async def about(request: web.Request) -> web.Response:
     """Everything that is kept for a key, with purpose and retention; as text, if that is asked for."""
     holder = await _holder(request)
-    license = await request.app[keys.LICENSING].find(holder.key, holder.product)
+    license = await request.app[keys.CHECKS].find(holder.key, holder.product)
     found = await request.app[keys.MANAGEMENT].instances.export(license.id)
     if request.headers.get("Accept", "").startswith("text/plain"):
         return web.Response(text=kept.as_text(found))
@@ -68,7 +68,7 @@ async def about(request: web.Request) -> web.Response:
 async def erase(request: web.Request) -> web.Response:
     """Delete what is kept of the installs of a key. What stays is named with its reason."""
     holder = await _holder(request)
-    license = await request.app[keys.LICENSING].find(holder.key, holder.product)
+    license = await request.app[keys.CHECKS].find(holder.key, holder.product)
     erased = await request.app[keys.MANAGEMENT].licenses.erase_installs(license.id)
     return answer({"erased": erased._asdict(), "stays": STAYS_FOR_THE_HOLDER})
 
@@ -76,14 +76,14 @@ async def erase(request: web.Request) -> web.Response:
 async def key_set(request: web.Request) -> web.Response:
     """The keys of a product, signed by its root key."""
     name = wire.product_of({"product": request.query.get("product")})
-    response = answer({"keys": request.app[keys.LICENSING].key_set(name)})
+    response = answer({"keys": request.app[keys.CHECKS].key_set(name)})
     response.headers["Cache-Control"] = "max-age=300"
     return response
 
 
 async def jwks(request: web.Request) -> web.Response:
     """The keys that sign answers, of all products, as a JWK Set (RFC 7517, RFC 8037)."""
-    found = request.app[keys.LICENSING].public_keys()
+    found = request.app[keys.CHECKS].public_keys()
     return answer(
         {
             "keys": [
