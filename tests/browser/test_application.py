@@ -72,7 +72,8 @@ async def test_a_redirect_counts_where_it_ends(site: Site, page: Page, routing: 
 async def test_quick_clicks_are_all_counted(site: Site, page: Page, routing: str) -> None:
     await start(site, page, routing)
     await page.evaluate("for (let id of ['item', 'home', 'item']) document.getElementById(id).click()")
-    assert await site.paths(4) == pages(routing, "/items/7", "/", "/items/7")
+    # In any order: requests of one moment may overtake each other.
+    assert sorted(await site.paths(4)) == sorted(pages(routing, "/items/7", "/", "/items/7"))
 
 
 async def test_typing_into_a_search_box_does_not_count(site: Site, page: Page, routing: str) -> None:

@@ -373,13 +373,17 @@ async def test_claims_and_releases_at_once_never_count_wrong(
     installs, words = Installs(database), versions.install("1", "production", "", "", ())
     found = await installs.find(license.digest)
     assert found is not None
-    await asyncio.gather(
+    results = await asyncio.gather(
         *(installs.claim(found, bytes([name]) * 32, words, "", NOW) for name in range(1, 13)),
         *(management.licenses.release(license.id, digest) for digest in digests * 2),
         *(management.licenses.release(license.id, None) for _ in range(2)),
         transfer(management.licenses, license, customer_ref="D-1"),
+        return_exceptions=True,
     )
     await database.close()
+    # A release may come after the transfer, which has forgotten the install.
+    failed = [result for result in results if isinstance(result, BaseException)]
+    assert {type(failure) for failure in failed} <= {errors.NotFound}
     taken = await db.fetchval("select count(*) from instance where seat")
     assert (await management.licenses.get(license.id)).used == taken <= 3
 
