@@ -109,6 +109,10 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     def plan(self, id: int) -> Plan | None:
         return next((plan for plan in self.plans if plan.id == id), None)
 
+    def key(self, use: Use) -> SigningKey:
+        """The key that signs now; there is one for each use."""
+        return next(key for key in self.keys if key.use is use and key.not_after is None)
+
 
 class License(msgspec.Struct, frozen=True, kw_only=True):
     """A license as a check needs it: no key, and nothing about the customer."""

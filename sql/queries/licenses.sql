@@ -63,12 +63,9 @@ returning used;
 
 -- name: give_seat
 -- The seat for an install that is known and has none; no row: it has one.
-update instance set seat = true, heard = coalesce((select milliseconds from uptime), 0), changed_at = $4
+update instance set seat = true, environment = $5, heard = coalesce((select milliseconds from uptime), 0),
+    changed_at = $4
 where product_id = $1 and license_id = $2 and instance = $3 and not seat;
-
--- name: has_seat
--- Whether an install holds a seat; no row: it is not known.
-select seat from instance where product_id = $1 and license_id = $2 and instance = $3;
 
 -- name: seat_of
 -- How many seats of a license are taken, and whether an install holds one; null: the install is not known.
@@ -119,20 +116,23 @@ where $1 > ticked_at;
 -- Which of these licenses still exist, with their plans; they cannot be erased until the flush is in.
 select license.product_id, license.id, license.forgotten_at, plan.name as plan
 from license join plan on plan.product_id = license.product_id and plan.id = license.plan_id
-where license.id = any($1::bigint[])
+where (license.product_id, license.id) in (select * from unnest($1::bigint[], $2::bigint[]))
 order by license.product_id, license.id
 for key share of license;
 
 -- name: lock_instances
 -- The tokens that these installs have shown, and whether they are there at all.
-select license_id, instance, chain, generation, random, repeats, forks
-from instance where (license_id, instance) in (select * from unnest($1::bigint[], $2::bytea[]))
+select product_id, license_id, instance, chain, generation, random, repeats, forks
+from instance
+where (product_id, license_id, instance) in (select * from unnest($1::bigint[], $2::bigint[], $3::bytea[]))
 order by product_id, license_id, instance
 for no key update;
 
 -- name: count_unseated
 -- How many installs without a seat these licenses have.
-select license_id, count(*) as count from instance where license_id = any($1::bigint[]) and not seat group by license_id;
+select product_id, license_id, count(*) as count from instance
+where (product_id, license_id) in (select * from unnest($1::bigint[], $2::bigint[])) and not seat
+group by product_id, license_id;
 
 -- name: put_instances
 -- Installs as their last heartbeat shows them; what is new holds no seat.

@@ -14,6 +14,7 @@ from headcount.jobs.purge import Purge
 from headcount.licensing import jws, keys
 from headcount.licensing.transitions import Act
 from headcount.services import checks
+from headcount.store import secret
 from headcount.store.license_copy import LicenseCopy
 from headcount.web import keys as app_keys
 from vendor import Vendor, a_worker, postgres_down, question
@@ -69,13 +70,14 @@ async def test_a_worker_notices_that_the_copy_was_made_anew(vendor: Vendor) -> N
     assert (await vendor.check(key))["status"] == "suspended"
 
 
+@pytest.mark.parametrize("minutes", [0, 5])
 @pytest.mark.parametrize("forget", ["erase", "transfer"])
 async def test_what_was_checked_before_an_erasure_does_not_come_back(
-    vendor: Vendor, db: Connection, forget: str
+    vendor: Vendor, db: Connection, forget: str, minutes: int
 ) -> None:
     key = await vendor.issue()
     await vendor.check(key)  # and it waits in the spool
-    vendor.step(timedelta(minutes=5))
+    vendor.step(timedelta(minutes=minutes, seconds=30))
     if forget == "erase":
         await vendor.post("erase", {"key": key})
     else:
@@ -147,6 +149,37 @@ async def test_an_install_that_moves_to_staging_gives_its_seat_to_another(
     await vendor.free_silent()
     await vendor.settle()
     assert (await vendor.check(key, "install-2"))["status"] == "active"
+
+
+async def test_a_seat_that_is_taken_again_is_one_of_the_environment_that_asked(
+    vendor: Vendor, db: Connection
+) -> None:
+    key = await vendor.issue(seats=1)
+    await vendor.check(key, environment="staging")
+    await vendor.drain()
+    await vendor.check(key)  # its heartbeat waits while the lease job looks
+    await vendor.jobs.free_silent()
+    assert await db.fetchval("select used from license") == 1
+
+
+async def test_a_whole_copy_writes_only_what_differs(vendor: Vendor, db: Connection) -> None:
+    kept, gone = await vendor.issue(), await vendor.issue()
+    await vendor.check(kept)
+    await vendor.check(gone)
+    await vendor.settle()
+    await db.execute("delete from license where digest = $1", keys.digest(keys.parse(gone)))
+    await db.execute("update license set standing = 'suspended'")
+    before = vendor.copy._db.total_changes
+    await vendor.installs.copy_to(vendor.copy, vendor.clock.now(), whole=True)
+    assert vendor.copy._db.total_changes - before == 5  # a license and a seat less, one changed, the mark
+    assert (await vendor.check(kept))["status"] == "suspended"
+    assert (await vendor.check(gone))["status"] == "unknown"
+
+
+async def test_a_damaged_secret_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_text("garbage")
+    with pytest.raises(errors.BadConfig, match="is damaged"):
+        secret.load("", tmp_path)
 
 
 async def test_what_cannot_be_signed_takes_no_seat(vendor: Vendor, db: Connection, dsn: str) -> None:

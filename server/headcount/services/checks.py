@@ -92,7 +92,8 @@ class Checks:
     async def check(self, question: Question, client: door.Client) -> dict[str, str]:
         """The signed answer, and the key set if it was asked for; the heartbeat is on the disk then.
 
-        Raises NotFound for a product that is not known, and ServiceBusy where nothing can be said.
+        Raises NotFound for a product that is not known, ServiceBusy where nothing can be said, and BadConfig where
+        nothing can be signed.
         """
         asked = await self._ask(question, client)
         signer = self._signer(asked.product)  # first: what cannot be signed takes no seat
@@ -257,13 +258,10 @@ class Checks:
 
     def _signer(self, product: Product) -> jws.Signer:
         """The key in use, opened once."""
-        key = next(key for key in product.keys if key.use is Use.CHECK and key.not_after is None)
+        key = product.key(Use.CHECK)
         signer = self._signers.get(key.kid)
         if signer is None:
-            try:
-                private = self._open(f"product key {key.kid}", key.private)
-            except errors.BadConfig as error:
-                raise errors.ServiceBusy(error.message) from error
+            private = self._open(f"product key {key.kid}", key.private)
             signer = self._signers[key.kid] = jws.Signer(private, jws.CHECK, key.kid)
         return signer
 
@@ -282,12 +280,10 @@ def _interval(grant: Grant | None, verdict: Verdict) -> int:
     """Seconds until the next check: a provisional answer is asked again soon."""
     if grant is None or verdict.status not in judge.GOOD:
         # Who was refused may have paid since.
-        return min(REFUSED_INTERVAL, grant.plan.check_interval if grant is not None else REFUSED_INTERVAL)
-    return (
-        grant.plan.check_interval
-        if verdict.conclusive
-        else min(grant.plan.check_interval, PROVISIONAL_INTERVAL)
-    )
+        most = REFUSED_INTERVAL
+    else:
+        most = grant.plan.check_interval if verdict.conclusive else PROVISIONAL_INTERVAL
+    return min(most, grant.plan.check_interval) if grant is not None else most
 
 
 async def _in_time(work: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:

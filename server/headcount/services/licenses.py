@@ -46,7 +46,7 @@ STAYS_FOR_THE_HOLDER = {
     "the license itself": "plan, seats, end and the vendor's reference: without it the key would open nothing",
     **{what: why for what, why in STAYS.items() if not what.startswith(("answers", "backups"))},
     "backups of Postgres": "those are in the vendor's hands",
-    "what is checked from now on": "a heartbeat is kept of each check, as before",
+    "what is checked from the next minute on": "a heartbeat is kept of each check, as before",
 }
 """What an erasure by whoever holds the key leaves, and why."""
 
@@ -197,7 +197,8 @@ class Licenses:
             if instance is None:
                 freed = await self._database.change(connection, "drop_seats", *key, now)
             else:
-                if not await self._database.fetch(connection, "has_seat", *key, instance):
+                (found,) = await self._database.fetch(connection, "seat_of", *key, instance)
+                if found["seat"] is None:
                     raise errors.NotFound("instance", "the license has no such install")
                 freed = await self._database.change(connection, "drop_seat", *key, instance, now)
             if freed:

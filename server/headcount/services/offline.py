@@ -76,13 +76,13 @@ class Offline:
     ) -> int:
         """A seat for the install, unless it holds one; how many are taken then. The license is locked."""
         key = license.product_id, license.id
-        known = await self._database.fetch(connection, "has_seat", *key, instance)
-        if known and known[0]["seat"]:
+        (found,) = await self._database.fetch(connection, "seat_of", *key, instance)
+        if found["seat"]:
             return license.used
-        if known:
+        if found["seat"] is not None:
             taken = await self._database.fetch(connection, "take_seat", *key, now)
             if taken:
-                await self._database.change(connection, "give_seat", *key, instance, now)
+                await self._database.change(connection, "give_seat", *key, instance, now, PRODUCTION)
         else:
             words = (version, "", PRODUCTION, "", "", Status.ACTIVE)
             taken = await self._database.fetch(connection, "claim_seat", *key, instance, now, *words)
@@ -91,7 +91,7 @@ class Offline:
         return int(taken[0]["used"])
 
     def _signer(self, product: Product) -> jws.Signer:
-        key = next(key for key in product.keys if key.use is Use.FILE and key.not_after is None)
+        key = product.key(Use.FILE)
         return jws.Signer(self._secret.open(f"product key {key.kid}", key.private), jws.FILE, key.kid)
 
 

@@ -7,9 +7,9 @@ closed before the first heartbeat of the next one changes anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -78,10 +78,10 @@ class Heartbeats:
         now: datetime,
     ) -> None:
         """Take in the heartbeats and signs of sharing of a flush, within its transaction."""
-        ids = sorted({row.license for row in heartbeats} | {row.license for row in sharing})
+        licenses = {(row.product, row.license) for part in (heartbeats, sharing) for row in part}
         living = {
             (row["product_id"], row["id"]): row
-            for row in await self._database.fetch(connection, "living_licenses", ids)
+            for row in await self._database.fetch(connection, "living_licenses", *_columns(licenses))
         }
         of_license = [row for row in heartbeats if (row.product, row.license) in living]
         unknown = [row for row in heartbeats if not row.license]
@@ -95,9 +95,7 @@ class Heartbeats:
         )
         shared = [_sharing_record(row) for row in sharing if _may_share(row, living)]
         if shared:
-            await self._database.change(
-                connection, "add_sharing", *map(list, zip(*sorted(shared), strict=True))
-            )
+            await self._database.change(connection, "add_sharing", *_columns(shared))
 
     async def _closed(self, connection: Connection) -> date:
         rows = await self._database.fetch(connection, "closed_day")
@@ -129,38 +127,36 @@ class Heartbeats:
             for cell, installs in cells.fold(found).items()
         ]
         if folded:
-            await self._database.change(connection, "put_cells", *map(list, zip(*folded, strict=True)))
+            await self._database.change(connection, "put_cells", *_columns(folded))
 
     async def _put(self, connection: Connection, heartbeats: Sequence[HeartbeatRow], now: datetime) -> None:
         """Bring the installs up to date; those that are new and past the bound are left out."""
         if not heartbeats:
             return
-        last = {(row.license, row.instance): row for row in heartbeats}
-        rows = await self._database.fetch(
-            connection, "lock_instances", *map(list, zip(*sorted(last), strict=True))
-        )
-        trails = {(row["license_id"], row["instance"]): Trail(*tuple(row)[2:]) for row in rows}
-        new = sorted({license for license, instance in last if (license, instance) not in trails})
+        last = {(row.product, row.license, row.instance): row for row in heartbeats}
+        rows = await self._database.fetch(connection, "lock_instances", *_columns(last))
+        trails = {tuple(row)[:3]: Trail(*tuple(row)[3:]) for row in rows}
+        new = {key[:2] for key in last if key not in trails}
         room = await self._room(connection, new) if new else {}
         for row in heartbeats:
-            key = row.license, row.instance
+            key = row.product, row.license, row.instance
             if key not in trails:
-                if room[row.license] <= 0:
+                if room[key[:2]] <= 0:
                     last.pop(key, None)
                     continue
-                room[row.license] -= 1
+                room[key[:2]] -= 1
             position = Position(row.chain, row.generation, row.random)
             trails[key] = follow(trails.get(key, Trail()), position)
-        records = sorted(_instance_record(row, trails[key]) for key, row in last.items())
+        records = [_instance_record(row, trails[key]) for key, row in last.items()]
         if records:
-            await self._database.change(
-                connection, "put_instances", *map(list, zip(*records, strict=True)), now
-            )
+            await self._database.change(connection, "put_instances", *_columns(records), now)
 
-    async def _room(self, connection: Connection, licenses: Sequence[int]) -> dict[int, int]:
+    async def _room(
+        self, connection: Connection, licenses: set[tuple[int, int]]
+    ) -> dict[tuple[int, int], int]:
         """How many more installs without a seat are kept of each license."""
-        rows = await self._database.fetch(connection, "count_unseated", licenses)
-        counts = {row["license_id"]: row["count"] for row in rows}
+        rows = await self._database.fetch(connection, "count_unseated", *_columns(licenses))
+        counts = {(row["product_id"], row["license_id"]): row["count"] for row in rows}
         return {license: MAX_UNSEATED - counts.get(license, 0) for license in licenses}
 
     async def _count_heartbeats(
@@ -189,14 +185,19 @@ class Heartbeats:
             for dimension, value in zip(DIMENSIONS, values, strict=True):
                 counts[row.product, dimension, row.day, value] += 1
         if counts:
-            records = sorted((*key, count) for key, count in counts.items())
-            await self._database.change(connection, "add_heartbeats", *map(list, zip(*records, strict=True)))
+            records = [(*key, count) for key, count in counts.items()]
+            await self._database.change(connection, "add_heartbeats", *_columns(records))
+
+
+def _columns(records: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    """The records column by column; sorted, so that all take their locks in the same order."""
+    return [list(column) for column in zip(*sorted(records), strict=True)]
 
 
 def _forgotten(row: HeartbeatRow, license: asyncpg.Record) -> bool:
-    """Whether it was received before the holder had everything erased, or before a transfer."""
+    """Whether it was received before the holder had everything erased, or before a transfer, or in that minute."""
     since = license["forgotten_at"]
-    return since is not None and row.minute < since.timestamp() - 60
+    return since is not None and row.minute <= since.timestamp()
 
 
 def _may_share(row: SharingRow, living: dict[tuple[int, int], asyncpg.Record]) -> bool:

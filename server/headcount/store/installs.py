@@ -66,9 +66,11 @@ class Installs:
             row = None  # it is known
         if row is not None:
             return Claim(True, row["used"])
-        return await self._claim_again(license.product, license.id, instance, now)
+        return await self._claim_again(license.product, license.id, instance, now, install.environment)
 
-    async def _claim_again(self, product: int, license: int, instance: bytes, now: datetime) -> Claim:
+    async def _claim_again(
+        self, product: int, license: int, instance: bytes, now: datetime, environment: str
+    ) -> Claim:
         """For an install that is known, or found all seats taken: it may have one already, or take one again."""
         found = await self.seat_of(product, license, instance)
         if found.seat is not False:
@@ -76,7 +78,7 @@ class Installs:
         with suppress(_HasSeat):
             async with self._database.transaction() as connection:
                 taken = await self._database.fetch(connection, "take_seat", product, license, now)
-                given = (product, license, instance, now)
+                given = (product, license, instance, now, environment)
                 if taken and not await self._database.change(connection, "give_seat", *given):
                     raise _HasSeat
             if taken:

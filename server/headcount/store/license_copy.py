@@ -137,12 +137,21 @@ class LicenseCopy:
         return datetime.fromisoformat(row[0]) - OVERLAP if row else None
 
     def replace(self, licenses: Iterable[License], seats: Iterable[Seat], now: datetime) -> None:
-        """Begin anew with all that there is."""
+        """Make the copy hold just this; only what differs is written."""
+        wanted = {license.digest: license for license in licenses}
+        held = {(license, instance) for license, instance, _ in seats}
         with self._db:
             self._db.execute("begin immediate")
-            self._db.execute("delete from license")
-            self._db.execute("delete from seat")
-            self._put(licenses, seats, now)
+            there = {
+                digest: _license.decode(b)
+                for digest, b in self._db.execute("select digest, body from license")
+            }
+            seated = set(self._db.execute("select license, instance from seat"))
+            gone = [(digest,) for digest in there.keys() - wanted.keys()]
+            self._db.executemany("delete from license where digest = ?", gone)
+            changed = [license for digest, license in wanted.items() if there.get(digest) != license]
+            freed = [(*key, False) for key in seated - held]
+            self._put(changed, [*freed, *((*key, True) for key in held - seated)], now)
 
     def merge(
         self,

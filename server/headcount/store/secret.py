@@ -58,4 +58,12 @@ def load(given: str, data_dir: Path) -> Secret:
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         files.create_durably(path, jws.encode(secrets.token_bytes(LENGTH)).encode())
-    return Secret(jws.decode(path.read_text().strip()))
+    try:
+        key = jws.decode(path.read_text().strip())
+    except ValueError:
+        key = b""
+    if len(key) != LENGTH:
+        raise errors.BadConfig(
+            f"{path} is damaged: it holds {LENGTH} bytes in base64url; take it from a backup"
+        )
+    return Secret(key)

@@ -25,6 +25,7 @@ STATUS: dict[type[errors.HeadcountError], int] = {
     errors.BadInput: 400,
     errors.TooManyRequests: 429,
     errors.ServiceBusy: 503,
+    errors.BadConfig: 503,
 }
 
 
