@@ -34,7 +34,7 @@ EXPIRE_EVERY = 10_000
 """Milliseconds between two looks for visits that have ended."""
 SILENCE = 5_000
 """Milliseconds after which a spool without a sign of its worker counts as left alone."""
-COMMITS = 2_000
+USUAL_COMMIT = 2_000
 """Milliseconds from receiving an event until it is in its spool, as a rule."""
 COMMIT = 60_000
 """Milliseconds from receiving an event until it is seen in its spool, at the very most."""
@@ -188,7 +188,7 @@ class Drain:
             for name, (batches, _) in self._looked_at.items()
             if len(taken.get(name, ())) < len(batches)
         ]
-        return min([now, *left]) - COMMITS
+        return min([now, *left]) - USUAL_COMMIT
 
     def _open_new(self) -> None:
         for path in self._folder.glob("*.db"):

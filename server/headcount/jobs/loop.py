@@ -60,4 +60,4 @@ async def _repeat(job: Job) -> None:
         if not more:
             # Jitter, so that jobs of one period do not meet.
             period = min(max(job.period, AFTER_FAILURE), TRY_AGAIN) if failures else job.period
-            await asyncio.sleep(period * random.uniform(0.9, 1.1))  # noqa: S311
+            await asyncio.sleep(period * random.uniform(0.9, 1.1))  # noqa: S311 - no secret

@@ -15,9 +15,10 @@ def fold(found: dict[Cell, int]) -> dict[Cell, int]:
     for part in (2, 1, 0):
         folded: dict[Cell, int] = {}
         for cell, installs in found.items():
-            kept = cell
-            if installs < K:
-                kept = (*cell[:part], OTHER, *cell[part + 1 :])  # type: ignore[assignment]
+            version, plan, country = (
+                OTHER if installs < K and place == part else value for place, value in enumerate(cell)
+            )
+            kept = version, plan, country
             folded[kept] = folded.get(kept, 0) + installs
         found = folded
     return found

@@ -136,7 +136,7 @@ def shown(heartbeat: Heartbeat, dropped: int) -> dict[str, Any]:
         "heartbeat": {"kept": RAW, **named},
         "install": {
             "kept": INSTALL,
-            **{name: value for name, value in named.items() if name not in ("day",)},
+            **{name: value for name, value in named.items() if name != "day"},
             "token": token,
         },
         "spool": {"kept": "seconds, until it is counted", **for_a_while},

@@ -214,7 +214,7 @@ ENTRIES: tuple[Entry, ...] = (
         Place.POSTGRES,
         "idempotency",
         "1 day",
-        token_id="The token that asked.",  # noqa: S106
+        token_id="The token that asked.",  # noqa: S106 - a purpose
         digest="SHA-256 of the Idempotency-Key.",
         request="Digest of the request under HEADCOUNT_SECRET_KEY, to tell a repeat from another one.",
         answer="The answer, encrypted under the Idempotency-Key and HEADCOUNT_SECRET_KEY.",

@@ -196,7 +196,7 @@ ENTRIES: tuple[Entry, ...] = (
         **_EVENT,
         zone="Time zone of the site, which decides the day.",
         at="Millisecond of arrival, to put events in order and measure visits; rows carry the minute.",
-        token="Stands for a visitor on one day; pseudonymous until the day's key is destroyed.",  # noqa: S106
+        token="Stands for a visitor on one day; pseudonymous until the day's key is destroyed.",  # noqa: S106 - a purpose
         attributes=_ATTRIBUTES,
         interactive="Whether the event keeps a visit from being a bounce.",
     ),
@@ -233,7 +233,7 @@ ENTRIES: tuple[Entry, ...] = (
         site="The site.",
         zone="Time zone of the day.",
         day="Local day of the site.",
-        token="Stands for a visitor on one day; pseudonymous until the day's key is destroyed.",  # noqa: S106
+        token="Stands for a visitor on one day; pseudonymous until the day's key is destroyed.",  # noqa: S106 - a purpose
         body="The record Visit.",
     ),
     *fields(
@@ -243,7 +243,7 @@ ENTRIES: tuple[Entry, ...] = (
         site="The site.",
         zone="Time zone of the day.",
         day="Local day of the site.",
-        token="Stands for a visitor on one day; pseudonymous until the day's key is destroyed.",  # noqa: S106
+        token="Stands for a visitor on one day; pseudonymous until the day's key is destroyed.",  # noqa: S106 - a purpose
         id="Random number that ties the raw rows of the visit together.",
         started="Millisecond of the first event, for the duration.",
         last="Millisecond of the last event, for the duration and the end of the visit.",
