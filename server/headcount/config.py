@@ -132,7 +132,8 @@ class Config:
         if self.public_url:
             return self.public_url
         host, port = self.listen
-        name = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+        name = "localhost" if host in everywhere else f"[{host}]" if ":" in host else host
         return f"http://{name}:{port}"
 
     def described(self) -> list[tuple[str, str, str]]:

@@ -23,7 +23,7 @@ _OPTIONAL = ("environment", "os", "arch", "channel", "token")
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What an install asks."""
 
-    key: str = msgspec.field()
+    key: str
     """The plain form; it is digested and forgotten within the request."""
     product: str
     instance: str
