@@ -23,6 +23,8 @@ from typing import Any, Self, TypeVar, overload
 
 import aiohttp
 
+from headcount.store import embedded
+
 HEADCOUNT = (sys.executable, "-m", "headcount.cli.main")
 # libfaketime makes time.sleep fail while the time stands still, and the supervisor sleeps while it waits for
 # Postgres. So the supervisor keeps the true time, which it only writes into its log, and passes the library on.
@@ -73,7 +75,7 @@ def libfaketime() -> Path | None:
 class Server:
     """One server and its data directory: started, killed and started again as often as a test likes."""
 
-    def __init__(self, place: Path, clock: Clock | None = None, **settings: str) -> None:
+    def __init__(self, place: Path, clock: Clock | None = None, /, **settings: str) -> None:
         self.data_dir = place / "data"
         self.output = place / "output.log"
         """All that the server and the commands ever said."""
@@ -84,6 +86,7 @@ class Server:
         self._session: aiohttp.ClientSession | None = None
         self._faked: list[int] = []
         self.origin = ""
+        """Where it is reached; empty before it has told that, at each start anew."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE))
@@ -106,8 +109,14 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def dsn(self) -> str:
+        """Of its Postgres, its own or the one that it was told to use."""
+        return self._settings.get("HEADCOUNT_DATABASE_URL") or embedded.Embedded(self.data_dir).dsn()
+
     async def start(self) -> None:
         """Start it; returns when it can be asked, Postgres included."""
+        self.origin = ""
         already = self.output.stat().st_size if self.output.exists() else 0
         self._process = self._run("serve")
         self.origin = await until(lambda: self._greeting(already))

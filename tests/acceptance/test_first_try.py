@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import aiohttp
 import asyncpg
 import pytest
 
+from acceptance.ledger import left_in_spools, left_in_the_outbox
 from acceptance.server import Server, until
-from headcount.store import embedded
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -102,7 +100,7 @@ async def views_until_refused(server: Server) -> tuple[int, int]:
 
 async def held_by_postgres(server: Server) -> dict[str, int]:
     """What arrived, so that a failure tells where an event was lost."""
-    connection = await asyncpg.connect(embedded.Embedded(server.data_dir).dsn())
+    connection = await asyncpg.connect(server.dsn)
     try:
         row = await connection.fetchrow(
             "select (select count(*) from hit) as hits, (select count(*) from dropped) as dropped,"
@@ -112,22 +110,3 @@ async def held_by_postgres(server: Server) -> dict[str, int]:
         return dict(row or {})
     finally:
         await connection.close()
-
-
-def left_in_spools(server: Server) -> int:
-    """Batches that the rollup has not taken."""
-    with closing(sqlite3.connect(server.data_dir / "state.db")) as state:
-        positions = dict(state.execute("select spool, number from position"))
-    left = 0
-    for file in (server.data_dir / "spool").glob("*.db"):
-        with closing(sqlite3.connect(file)) as spool:
-            after = (positions.get(file.stem, 0),)
-            left += spool.execute("select count(*) from batch where number > ?", after).fetchone()[0]
-    return left
-
-
-def left_in_the_outbox(server: Server) -> int:
-    """Flushes that Postgres has not got."""
-    with closing(sqlite3.connect(server.data_dir / "state.db")) as state:
-        (count,) = state.execute("select count(*) from outbox where applied_at is null").fetchone()
-    return int(count)
