@@ -100,5 +100,14 @@ async def run(port: int, pid: int, requests: list[bytes], status: bytes, connect
 
 def _cpu(pid: int) -> float:
     """Seconds of CPU that the process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(map(int, _stat(pid)[11:13])) / TICKS
+
+
+def cpu_of_tree(pid: int) -> float:
+    """Seconds of CPU that the process and its children have used, also those that have ended."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(map(int, _stat(pid)[11:15])) / TICKS + sum(map(_cpu, map(int, children)))
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
