@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 """How long requests under way may take when a worker stops, and the last flushes of a rollup."""
 KEEP_ALIVE = 30.0
+LINGER_SECONDS = 0.5
+"""How long a worker that stops waits for requests on connections it has: their answers close them. A client may
+be sending one at this moment, and would find the connection reset."""
 
 
 def no_core_dumps() -> None:
@@ -102,6 +105,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         app[keys.REPORTS] = reports_of(config, database, clock)
         app[keys.SETTINGS] = settings
         app[keys.SITES] = Sites(database, clock)
+        app[keys.STOPPING] = asyncio.Event()
         app[keys.SCRIPT] = script.load()
         app.add_routes(routes.routes())
 
@@ -123,8 +127,10 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         yield app
 
 
-async def serve_web(config: Config, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Answer requests until told to stop, then finish those under way."""
+async def serve_web(
+    config: Config, listener: socket.socket, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Answer requests until told to stop, then finish those under way. `ready` is called once it listens."""
     asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
     async with application(config) as app:
         runner = web.AppRunner(
@@ -136,16 +142,28 @@ async def serve_web(config: Config, listener: socket.socket, stop: asyncio.Event
         )
         await runner.setup()
         try:
-            await web.SockSite(runner, listener, backlog=1024).start()
+            site = web.SockSite(runner, listener, backlog=1024)
+            await site.start()
             # What was loaded lives as long as the process: the collector of garbage need not walk it each time.
             gc.collect()
             gc.freeze()
+            ready()
             await stop.wait()
+            await site.stop()
+            app[keys.STOPPING].set()
+            await _linger(runner)
         finally:
             await runner.cleanup()
 
 
-async def serve_rollup(config: Config, stop: asyncio.Event) -> None:
+async def _linger(runner: web.AppRunner) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while runner.server is not None and runner.server.connections:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.02)
+
+
+async def serve_rollup(config: Config, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Move what was spooled to Postgres, and do what the time brings, until told to stop."""
     asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
     async with AsyncExitStack() as stack:
@@ -153,6 +171,7 @@ async def serve_rollup(config: Config, stop: asyncio.Event) -> None:
         stack.push_async_callback(database.close)
         rollup = Rollup(config, database, Clock(), stack)
         end_jobs = await _in_background(stack, rollup.jobs())
+        ready()
         await stop.wait()
         await end_jobs()
         with suppress(

@@ -2,6 +2,7 @@
 
 Children inherit the one socket, so that a killed worker resets nothing that waits to be accepted. Each child
 also holds the reading end of a pipe: when the supervisor is gone, whatever happened, it reads the end and stops.
+SIGHUP replaces the children one after the other, the socket stays: nobody who connects meanwhile is turned away.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from headcount import errors
@@ -28,6 +29,8 @@ STOP_SECONDS = 8.0
 FIRST_DELAY, LAST_DELAY = 0.2, 10.0
 """Seconds before a child that died is started again: doubled each time it dies young."""
 OLD_ENOUGH = 30.0
+READY_SECONDS = 30.0
+"""So long a child that takes the place of another may take to begin its work."""
 
 
 def listener(config: Config) -> socket.socket:
@@ -45,6 +48,58 @@ def listener(config: Config) -> socket.socket:
         ) from None
 
 
+Start = Callable[[str, asyncio.Event], Awaitable[asyncio.subprocess.Process]]
+"""Starts a child of a role; the event is set when the child has begun its work."""
+
+
+class Keeper:
+    """Keeps one child of a role running: another is started when it dies, until this is told to end."""
+
+    def __init__(self, role: str, start: Start) -> None:
+        self.role = role
+        self.ready = asyncio.Event()
+        self._start = start
+        self._stop = asyncio.Event()
+        self._died = asyncio.Event()
+        self._task = asyncio.create_task(self._keep())
+
+    async def began(self) -> bool:
+        """Whether the first child has begun its work; False also if it takes too long."""
+        waiting = [asyncio.create_task(event.wait()) for event in (self.ready, self._died)]
+        await asyncio.wait(waiting, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        return self.ready.is_set()
+
+    async def end(self) -> None:
+        """Have the child finish what is under way, and end."""
+        self._stop.set()
+        await asyncio.shield(self._task)
+
+    async def _keep(self) -> None:
+        delay = FIRST_DELAY
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            began = loop.time()
+            try:
+                child = await self._start(self.role, self.ready)
+            except OSError as error:  # no memory, no processes: for now
+                log.error("a %s process cannot be started: %s", self.role, error.strerror)
+                await self._pause(LAST_DELAY)
+                continue
+            code = await _end_of(child, self._stop)
+            if self._stop.is_set():
+                return
+            self._died.set()
+            delay = FIRST_DELAY if loop.time() - began > OLD_ENOUGH else min(delay * 2, LAST_DELAY)
+            log.error("a %s process ended (%s); another is started in %.1f s", self.role, _how(code), delay)
+            await self._pause(delay)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+
 class Supervisor:
     """One server: a rollup, and as many web workers as configured."""
 
@@ -54,66 +109,91 @@ class Supervisor:
         self._config = dataclasses.replace(config, listen=(host, port))
         self._listening = listening
         self._own = None if config.database_url else embedded.Embedded(config.data_dir)
+        self._keepers: list[Keeper] = []
         self._stopping = asyncio.Event()
-        self._drained = asyncio.Event()
         self._finished = asyncio.Event()
+        self._renew = asyncio.Event()
         self._pipe = os.pipe()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._renew.set)
         postgres = asyncio.create_task(self._keep_postgres())
-        rollup = asyncio.create_task(self._keep("rollup", self._drained))
-        workers = [
-            asyncio.create_task(self._keep("web", self._stopping)) for _ in range(self._config.workers)
-        ]
-        greeting = asyncio.create_task(self._greet())
+        for role in ("rollup", *["web"] * self._config.workers):
+            self._keeper(role)
+        beside = [asyncio.create_task(work) for work in (self._greet(), self._renew_when_asked())]
         await self._stopping.wait()
-        greeting.cancel()
-        await asyncio.gather(*workers)  # they drain first; the rollup then takes what they spooled
-        self._drained.set()
-        await rollup
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        await self._end("web")  # they drain first; the rollup then takes what they spooled
+        await self._end("rollup")
         self._finished.set()
-        await asyncio.gather(postgres, greeting, return_exceptions=True)
+        await asyncio.gather(postgres, return_exceptions=True)
         if self._own is not None:
             await asyncio.to_thread(self._own.release)
 
-    async def _keep(self, role: str, stop: asyncio.Event) -> None:
-        """Start a child of this role, again and again, until we stop."""
-        delay = FIRST_DELAY
-        loop = asyncio.get_running_loop()
-        while not stop.is_set():
-            began = loop.time()
-            try:
-                child = await self._start(role)
-            except OSError as error:  # no memory, no processes: for now
-                log.error("a %s process cannot be started: %s", role, error.strerror)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LAST_DELAY)
-                continue
-            code = await _end_of(child, stop)
-            if stop.is_set():
-                return
-            delay = FIRST_DELAY if loop.time() - began > OLD_ENOUGH else min(delay * 2, LAST_DELAY)
-            log.error("a %s process ended (%s); another is started in %.1f s", role, _how(code), delay)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), delay)
+    def _keeper(self, role: str) -> Keeper:
+        keeper = Keeper(role, self._start)
+        self._keepers.append(keeper)
+        return keeper
 
-    async def _start(self, role: str) -> asyncio.subprocess.Process:
-        descriptors = [self._pipe[0]] + ([self._listening.fileno()] if role == "web" else [])
-        command = [sys.executable, "-m", "headcount.cli.main", "serve", "--role", role, *self._flags(role)]
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=descriptors,
-            env={**os.environ, "HEADCOUNT_LISTEN": self._listen_address},
-            start_new_session=True,  # an interrupt from the terminal is for us: we stop them in order
-        )
+    async def _end(self, role: str) -> None:
+        await asyncio.gather(*(keeper.end() for keeper in self._keepers if keeper.role == role))
 
-    def _flags(self, role: str) -> Sequence[str]:
-        flags = ["--alive", str(self._pipe[0])]
-        return [*flags, "--socket", str(self._listening.fileno())] if role == "web" else flags
+    async def _renew_when_asked(self) -> None:
+        while True:
+            await self._renew.wait()
+            self._renew.clear()
+            log.info("all processes are replaced, one after the other")
+            if await self._renew_all():
+                log.info("all processes are replaced")
+            else:
+                log.error("a new process did not begin its work: those that are left stay")
+
+    async def _renew_all(self) -> bool:
+        """Replace each child; False as soon as a new one does not do, and its elder goes on.
+
+        A worker's successor takes connections before the worker is told to end. Of rollups there can be but one.
+        """
+        for elder in [keeper for keeper in self._keepers if keeper.role == "web"]:
+            successor = self._keeper("web")
+            if not await successor.began():
+                await self._dismiss(successor)
+                return False
+            await self._dismiss(elder)
+        for elder in [keeper for keeper in self._keepers if keeper.role == "rollup"]:
+            await self._dismiss(elder)
+        return await self._keeper("rollup").began()
+
+    async def _dismiss(self, keeper: Keeper) -> None:
+        await keeper.end()
+        self._keepers.remove(keeper)
+
+    async def _start(self, role: str, ready: asyncio.Event) -> asyncio.subprocess.Process:
+        reading, writing = os.pipe()
+        descriptors = {"--alive": self._pipe[0], "--ready": writing}
+        if role == "web":
+            descriptors["--socket"] = self._listening.fileno()
+        flags = [word for flag, number in descriptors.items() for word in (flag, str(number))]
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "headcount.cli.main", "serve", "--role", role, *flags),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=list(descriptors.values()),
+                env={**os.environ, "HEADCOUNT_LISTEN": self._listen_address},
+                start_new_session=True,  # an interrupt from the terminal is for us: we stop them in order
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        asyncio.get_running_loop().add_reader(reading, _look, reading, ready)
+        return child
 
     async def _keep_postgres(self) -> None:
         if self._own is None:
@@ -141,6 +221,14 @@ class Supervisor:
         print("To try it, paste this into a page that is served on localhost:\n", flush=True)
         print(f"    {script.tag(self._config.origin, 'localhost')}\n", flush=True)
         print("Then: .venv/bin/headcount stats localhost\n", flush=True)
+
+
+def _look(reading: int, ready: asyncio.Event) -> None:
+    """The child has written that it has begun its work, or has ended."""
+    if os.read(reading, 1):
+        ready.set()
+    asyncio.get_running_loop().remove_reader(reading)
+    os.close(reading)
 
 
 async def _end_of(child: asyncio.subprocess.Process, stop: asyncio.Event) -> int:

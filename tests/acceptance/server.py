@@ -138,6 +138,12 @@ class Server:
         assert self.processes() == {}
         assert self.postgres() is None
 
+    async def renew(self) -> None:
+        """Have all children replaced, as an operator does after an upgrade; returns when it is done."""
+        already = self.output.stat().st_size
+        os.kill(self.pid, signal.SIGHUP)
+        await until(lambda: b"all processes are replaced\n" in self.output.read_bytes()[already:])
+
     async def kill_supervisor(self) -> None:
         """Kill -9 the supervisor alone. What becomes of its children is up to them."""
         assert self._process is not None

@@ -20,15 +20,19 @@ from headcount.store import embedded
 
 log = logging.getLogger(__name__)
 
-Role = Callable[[asyncio.Event], Awaitable[None]]
+Role = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
+"""Works until the event is set; calls the function once it has begun."""
 
 
 @click.command()
 @click.option("--role", type=click.Choice(["web", "rollup"]), help="One process alone, for containers.")
 @click.option("--socket", "socket_fd", type=int, hidden=True, help="The inherited listening socket.")
 @click.option("--alive", "alive_fd", type=int, hidden=True, help="Ends when the supervisor does.")
+@click.option("--ready", "ready_fd", type=int, hidden=True, help="Written to when the work has begun.")
 @click.pass_obj
-def serve(config: Config, role: str | None, socket_fd: int | None, alive_fd: int | None) -> None:
+def serve(
+    config: Config, role: str | None, socket_fd: int | None, alive_fd: int | None, ready_fd: int | None
+) -> None:
     """Run the server until it is told to stop."""
     app.no_core_dumps()
     logs.catch_strays()
@@ -41,7 +45,7 @@ def serve(config: Config, role: str | None, socket_fd: int | None, alive_fd: int
     try:
         if own is not None:
             own.start()
-        _run_role(config, role, socket_fd, alive_fd)
+        _run(_work(config, role, socket_fd), alive_fd, ready_fd)
     finally:
         if own is not None:
             own.release()
@@ -52,15 +56,14 @@ async def _supervise(config: Config) -> None:
         await supervisor.Supervisor(config, listening).run()
 
 
-def _run_role(config: Config, role: str, socket_fd: int | None, alive_fd: int | None) -> None:
+def _work(config: Config, role: str, socket_fd: int | None) -> Role:
     if role == "rollup":
-        _run(lambda stop: app.serve_rollup(config, stop), alive_fd)
-        return
+        return lambda stop, ready: app.serve_rollup(config, stop, ready)
     listening = socket.socket(fileno=socket_fd) if socket_fd is not None else supervisor.listener(config)
-    _run(lambda stop: app.serve_web(config, listening, stop), alive_fd)
+    return lambda stop, ready: app.serve_web(config, listening, stop, ready)
 
 
-def _run(role: Role, alive_fd: int | None) -> None:
+def _run(role: Role, alive_fd: int | None, ready_fd: int | None) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -69,7 +72,7 @@ def _run(role: Role, alive_fd: int | None) -> None:
         if alive_fd is not None:
             os.set_blocking(alive_fd, False)
             loop.add_reader(alive_fd, _look, alive_fd, stop)
-        await role(stop)
+        await role(stop, lambda: _tell(ready_fd))
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -81,6 +84,14 @@ def _run(role: Role, alive_fd: int | None) -> None:
     except Exception:
         log.exception("this process cannot go on")  # the interpreter itself would print the message too
         sys.exit(1)
+
+
+def _tell(ready_fd: int | None) -> None:
+    """Tell the supervisor that the work has begun; it may have gone meanwhile."""
+    if ready_fd is not None:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(ready_fd, b"1")
+        os.close(ready_fd)
 
 
 def _look(alive_fd: int, stop: asyncio.Event) -> None:

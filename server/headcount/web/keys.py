@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from headcount.config import Config
@@ -24,4 +26,6 @@ PRODUCT_REPORTS = web.AppKey("PRODUCT_REPORTS", ProductReports)
 REPORTS = web.AppKey("REPORTS", Reports)
 SETTINGS = web.AppKey("SETTINGS", SettingsFile)
 SITES = web.AppKey("SITES", Sites)
+STOPPING = web.AppKey("STOPPING", asyncio.Event)
+"""Set when the process takes no more connections: each answer closes its own."""
 SCRIPT = web.AppKey("SCRIPT", Script)

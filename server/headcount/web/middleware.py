@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from headcount import errors
+from headcount.web import keys
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,8 @@ async def add_headers(request: web.Request, handler: Handler) -> web.StreamRespo
     """What every answer carries. Pages of any site may read the answers of the ways in, errors too."""
     response = await handler(request)
     response.headers["Server"] = "Headcount"
+    if request.app[keys.STOPPING].is_set():
+        response.force_close()
     if request.path in ("/api/event", "/h.gif"):
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Expose-Headers"] = _EXPOSED
