@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from headcount import errors
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = 5
 """Seconds after which a client that got 503 may try again."""
 
+SERVER = "Headcount"
 _EXPOSED = "X-Headcount-Ignored, x-plausible-dropped, Retry-After"
 
 STATUS: dict[type[errors.HeadcountError], int] = {
@@ -73,6 +74,19 @@ def _spoken(status: int, field: str, text: str, allow: str | None = None) -> web
     return response
 
 
+async def ask_for_body(request: web.Request) -> web.StreamResponse | None:
+    """Send for a body that waits for it. No other expectation can be met (RFC 9110, 10.1.1)."""
+    if request.version != HttpVersion11:
+        return None
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        refused = _spoken(417, "expect", "can only be 100-continue")
+        refused.headers["Server"] = SERVER
+        return refused
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # what counts is the answer
+    return None
+
+
 def _route(request: web.Request) -> str:
     """The route, never the path: that may hold anything."""
     resource = request.match_info.route.resource
@@ -83,7 +97,7 @@ def _route(request: web.Request) -> str:
 async def add_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What every answer carries. Pages of any site may read the answers of the ways in, errors too."""
     response = await handler(request)
-    response.headers["Server"] = "Headcount"
+    response.headers["Server"] = SERVER
     if request.app[keys.STOPPING].is_set():
         response.force_close()
     if request.path in ("/api/event", "/h.gif"):

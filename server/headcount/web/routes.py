@@ -5,12 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from headcount.licensing.transitions import Act
-from headcount.web import checks, collect, licenses, pages, products, sites, stats
+from headcount.web import checks, collect, licenses, middleware, pages, products, sites, stats
 
 
 def routes() -> list[web.RouteDef]:
     """What the server answers. `/api/event` and `/h.gif` are open; the rest of `/api` needs a token."""
-    return [
+    found = [
         web.get("/", pages.welcome),
         web.get("/h.js", pages.newest_script),
         web.get("/h.{hash:[0-9a-f]+}.js", pages.pinned_script),
@@ -65,3 +65,6 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/v1/instances/{license}/{instance}/release", licenses.release_instance),
         web.get("/health/live", pages.live),
     ]
+    for route in found:
+        route.kwargs["expect_handler"] = middleware.ask_for_body
+    return found
