@@ -11,7 +11,7 @@ from typing import Any
 import make_hits as make
 from headcount.jobs import drain
 from headcount.model import Hit, Settings
-from headcount.store import spool
+from headcount.store import figures, spool
 from headcount.store.counters import Counters
 from headcount.store.heartbeats import Heartbeats
 from headcount.store.postgres import Database
@@ -46,6 +46,7 @@ class Node:
             10_000,
             1 << 30,
             numbers.__next__,
+            figures.Figures(),
         )
 
     def reopen(self) -> None:

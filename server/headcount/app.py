@@ -22,6 +22,7 @@ from headcount.jobs.loop import Job
 from headcount.privacy import door
 from headcount.services.checks import Checks
 from headcount.services.collector import Collector
+from headcount.services.health import ASK_EVERY, Examiner
 from headcount.services.licenses import Licenses
 from headcount.services.limiter import Limiter
 from headcount.services.management import Management
@@ -32,6 +33,7 @@ from headcount.services.reports import Reports
 from headcount.services.sites import Sites, new_id
 from headcount.store import daykeys, embedded, geoip, migrations, secret
 from headcount.store.counters import Counters
+from headcount.store.figures import Board, Role
 from headcount.store.heartbeats import Heartbeats
 from headcount.store.installs import Installs
 from headcount.store.license_copy import LicenseCopy
@@ -75,7 +77,8 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
     async with AsyncExitStack() as stack:
         settings = SettingsFile(config.data_dir / "settings.msgpack")
         settings.refresh()
-        keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
+        keys_of_days, board = _on_the_ram_disk(config, Role.WEB, clock)
+        stack.callback(board.close)
         countries = geoip.Countries(config.geoip_file, config.data_dir)
         _refresh(countries)
         door.warm_up()
@@ -85,7 +88,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         database = database_of(config)
         stack.push_async_callback(database.close)
         lookups = door.Lookups(countries.country, keys_of_days.get, door.Agents())
-        collector = Collector(spool, settings, lookups, clock)
+        collector = Collector(spool, settings, lookups, clock, board.figures)
         stack.push_async_callback(collector.keep_refused)
         secret_key = secret.load(config.secret_key, config.data_dir)
         copy = LicenseCopy(config.data_dir / "licenses.db")
@@ -93,12 +96,32 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         installs = Installs(database)
 
         app = web.Application(
-            middlewares=[middleware.add_headers, middleware.say_what_went_wrong],
+            middlewares=[
+                middleware.count_answers,
+                middleware.add_headers,
+                middleware.say_what_went_wrong,
+            ],
             client_max_size=event.MAX_BATCH_BODY,
         )
         app[keys.CONFIG] = config
         app[keys.COLLECTOR] = collector
-        app[keys.CHECKS] = Checks(settings, copy, installs, collector, lookups, secret_key, clock)
+        app[keys.CHECKS] = Checks(
+            settings, copy, installs, collector, lookups, secret_key, clock, board.figures
+        )
+        examiner = app[keys.EXAMINER] = Examiner(
+            data_dir=config.data_dir,
+            outbox_limit=config.outbox_limit,
+            spool_limit=config.spool_limit,
+            spool_full=lambda: spool.full,
+            country_file=lambda: countries.facts,
+            settings=settings,
+            keys_of_days=keys_of_days,
+            board=board,
+            database=database,
+            clock=clock,
+        )
+        app[keys.BOARD] = board
+        app[keys.FIGURES] = board.figures
         app[keys.LIMITER] = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
         app[keys.MANAGEMENT] = Management(database, clock, secret_key)
         app[keys.PRODUCT_REPORTS] = ProductReports(database, clock)
@@ -116,6 +139,8 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
                 Job("read sites, tokens and products", 0.1, _plain(settings.refresh)),
                 Job("read what changed of licenses", 0.1, _plain(copy.refresh)),
                 Job("spool what was refused", 1.0, collector.keep_refused),
+                Job("publish the figures", 1.0, _plain(board.publish)),
+                Job("ask whether Postgres is there", ASK_EVERY, examiner.ask_postgres),
                 Job(
                     "forget the keys of ended days",
                     20.0,
@@ -189,7 +214,6 @@ class Rollup:
         self._database = database
         self._settings = SettingsFile(config.data_dir / "settings.msgpack")
         self._settings.refresh()
-        self._keys_of_days = daykeys.DayKeys(daykeys.folder(config.data_dir))
         secret_key = secret.load(config.secret_key, config.data_dir)
         heartbeats = Heartbeats(database, config.max_values)
         counters = Counters(database, heartbeats)
@@ -197,6 +221,9 @@ class Rollup:
         self._products = Products(database, clock, secret_key)
         self._licenses = Licenses(database, clock, secret_key)
         state = State(config.data_dir / "state.db")
+        self._keys_of_days, self._board = _on_the_ram_disk(config, Role.ROLLUP, clock)
+        stack.callback(self._board.close)
+        self._started_at = clock.milliseconds()
         self.engine = drain.Drain(
             state,
             counters,
@@ -206,6 +233,7 @@ class Rollup:
             config.max_values,
             config.outbox_limit,
             new_id,
+            self._board.figures,
         )
         stack.callback(self.engine.close)
         copy = LicenseCopy(config.data_dir / "licenses.db")
@@ -222,8 +250,12 @@ class Rollup:
             Job("destroy the keys of ended days", 20.0, _plain(lambda: keys_of_days.destroy_ended(now()))),
             Job("destroy what is open of ended days", 20.0, self.engine.close_days),
             Job("drop applied flushes", 60.0, self.engine.forget_sent),
+            Job("publish the figures", 1.0, self._publish),
             Job("reach Postgres", 1.0, self._with_postgres),
         ]
+
+    async def _publish(self) -> None:
+        self._board.publish(await self.engine.progress(self._sweeper.purged_at, self._started_at))
 
     async def _with_postgres(self) -> None:
         await _until_migrated(self._database, self._sites, self._clock)
@@ -253,6 +285,12 @@ class Rollup:
         now = self._clock.now()
         await self._licenses.forget_customers(now)
         await self._licenses.forget_installs(now)
+
+
+def _on_the_ram_disk(config: Config, role: Role, clock: Clock) -> tuple[daykeys.DayKeys, Board]:
+    """The keys of the days, and the figures: both are shared by the processes, and neither is for a disk."""
+    folder = daykeys.folder(config.data_dir)
+    return daykeys.DayKeys(folder), Board(folder / "figures", role, clock.monotonic)
 
 
 async def _until_migrated(database: Database, sites: Sites, clock: Clock) -> None:

@@ -65,6 +65,12 @@ def _secret(value: str) -> str:
     return value.rstrip("=")
 
 
+def _token(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{16,200}", value):
+        raise ValueError("must be 16 to 200 printable ASCII characters without a space")
+    return value
+
+
 def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], Any]:
     def read(value: str) -> float:
         try:
@@ -122,6 +128,15 @@ class Config:
         _text,
         "Country file in MaxMind's format; empty: geoip.mmdb in the data directory, or the shipped one",
     )
+    metrics_token: str = _setting(
+        "",
+        lambda value: _token(value) if value else "",
+        "Whoever brings it may read /metrics, from 16 characters on; empty: only this machine may",
+        secret=True,
+    )
+    log_format: str = _setting(
+        "text", lambda value: _one_of(value, ("text", "json")), "How a line of the log is written"
+    )
     log_level: str = _setting(
         "info", lambda value: _one_of(value, ("debug", "info", "warning", "error")), "How much is logged"
     )
@@ -135,6 +150,11 @@ class Config:
         everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
         name = "localhost" if host in everywhere else f"[{host}]" if ":" in host else host
         return f"http://{name}:{port}"
+
+    @property
+    def knows_its_clients(self) -> bool:
+        """Whether an address of this machine means a client on it: not if it is that of a proxy nobody told us of."""
+        return not self.public_url or bool(self.trusted_proxies)
 
     def described(self) -> list[tuple[str, str, str]]:
         """(variable, value with secrets starred, purpose) of each setting."""

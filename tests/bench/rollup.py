@@ -32,6 +32,7 @@ from headcount.jobs.drain import Drain
 from headcount.model import Hit
 from headcount.store import embedded, migrations, spool
 from headcount.store.counters import Counters
+from headcount.store.figures import Figures
 from headcount.store.heartbeats import Heartbeats
 from headcount.store.postgres import Database
 from headcount.store.settings import SettingsFile
@@ -84,6 +85,7 @@ class Bench:
             10_000,
             1 << 34,
             lambda: secrets.randbits(62),
+            Figures(),
         )
 
     async def fill(self, hits: Sequence[Hit]) -> None:

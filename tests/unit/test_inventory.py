@@ -11,7 +11,7 @@ import pytest
 from headcount import licensed, model, visits
 from headcount.privacy import inventory
 from headcount.privacy.inventory import Place
-from headcount.store import spool, state
+from headcount.store import figures, spool, state
 
 
 def listed(place: Place, record: str) -> set[str]:
@@ -45,6 +45,9 @@ def columns(path: Path) -> dict[str, set[str]]:
         (Place.LOCAL, licensed.Plan),
         (Place.LOCAL, licensed.Release),
         (Place.LOCAL, licensed.License),
+        (Place.RAM, figures.Published),
+        (Place.RAM, figures.Figures),
+        (Place.RAM, figures.Progress),
     ],
 )
 def test_a_record_holds_exactly_the_fields_that_are_listed(place: Place, kind: type[msgspec.Struct]) -> None:

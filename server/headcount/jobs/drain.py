@@ -18,9 +18,10 @@ from typing import TypeVar
 from headcount import localtime, tally
 from headcount.clock import Clock
 from headcount.licensed import UTC_ZONE
-from headcount.model import Flush, Record
+from headcount.model import Flush, Ignored, Record
 from headcount.store import daykeys, spool
 from headcount.store.counters import Applied, Counters
+from headcount.store.figures import Figures, Progress
 from headcount.store.settings import SettingsFile
 from headcount.store.state import KEEP_APPLIED, State
 
@@ -39,6 +40,9 @@ USUAL_COMMIT = 2_000
 COMMIT = 60_000
 """Milliseconds from receiving an event until it is seen in its spool, at the very most."""
 
+_DECIDED_HERE = (Ignored.NO_VISIT, Ignored.DELETED_SITE)
+"""Why something that a worker has kept is not counted after all."""
+
 Batch = tuple[int, int, bytes]
 T = TypeVar("T")
 
@@ -56,6 +60,7 @@ class Drain:
         max_values: int,
         outbox_limit: int,
         new_id: Callable[[], int],
+        figures: Figures,
     ) -> None:
         self._state = state
         self._counters = counters
@@ -65,6 +70,7 @@ class Drain:
         self._outbox_limit = outbox_limit
         self._max_values = max_values
         self._new_id = new_id
+        self._figures = figures
         self._tally = tally.Tally(max_values, new_id)
         self._positions = state.positions()
         state.load(self._tally)
@@ -93,6 +99,7 @@ class Drain:
         taken_before = self._taken_before
         waiting = await _finish(self._state.waiting, MAX_FLUSHES)
         for number, flush in waiting:
+            began = self._clock.monotonic()
             applied = await self._counters.apply(self._state.source, number, flush, self._clock.now())
             if applied is Applied.BEHIND:
                 await self._go_back(number)
@@ -102,6 +109,7 @@ class Drain:
                 await _finish(self._state.start_anew)
                 return True
             await _finish(self._state.mark_applied, number, self._clock.milliseconds())
+            self._figures.flushed(self._clock.monotonic() - began)
         if len(waiting) == MAX_FLUSHES:
             return True
         self.sent_before = taken_before
@@ -123,6 +131,12 @@ class Drain:
             pass
         while await self.send():
             pass
+
+    async def progress(self, purged_at: int | None, started_at: int) -> Progress:
+        """How far all this is, for the figures."""
+        flushes, oldest = await _finish(self._state.left)
+        size = await _finish(self._state.outbox_bytes)
+        return Progress(flushes, size, oldest, self.sent_before, purged_at, started_at)
 
     async def exclusively(self, work: Callable[[tally.Tally, State], None]) -> None:
         """Let `work` change the open ledgers and the state while nothing else does."""
@@ -167,10 +181,13 @@ class Drain:
             flush = self._tally.take(_merge(taken), self._settings.knows)
             positions = {name: batches[-1][0] for name, batches in taken.items()}
             if positions or self._state.changed(self._tally):
-                self._state.save(self._tally, positions, flush if _holds_something(flush) else None)
+                self._state.save(self._tally, positions, flush if _holds_something(flush) else None, now)
         except BaseException:
             self._stale = True
             raise
+        for dropped in flush.dropped:
+            if dropped.reason in _DECIDED_HERE:
+                self._figures.ignored[dropped.reason] += dropped.count
         self._positions.update(positions)
         for name, number in positions.items():
             self._readers[name].drained(number)

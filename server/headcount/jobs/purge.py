@@ -33,6 +33,8 @@ class Purge:
         self._counters = counters
         self._clock = clock
         self._retention_days = retention_days
+        self.purged_at: int | None = None
+        """When `run` has come to its end last, in milliseconds since 1970."""
 
     async def run(self) -> None:
         """Purge once; safe to run at any time, by any number of nodes."""
@@ -44,6 +46,7 @@ class Purge:
         await self._counters.ensure_partitions(
             localtime.today(zone, now) for zone in (LAST_ZONE, "Etc/UTC", "Etc/GMT-14")
         )
+        self.purged_at = self._clock.milliseconds()
 
     async def _drop_partitions(self, now: datetime) -> None:
         keep_from = {

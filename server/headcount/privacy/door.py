@@ -54,6 +54,10 @@ class Client:
         """The network of the address, for a keyed digest and for nothing else."""
         return address.network_bytes(self._address) if self._address is not None else b""
 
+    def is_this_machine(self) -> bool:
+        """Whether it came from the machine that we run on."""
+        return self._address is not None and self._address.is_loopback
+
     def speaking_for(self, event: Event) -> Client:
         """The visitor that a trusted server's event names by `ip` and `user_agent`, else the sender."""
         if event.ip is None and event.user_agent is None:

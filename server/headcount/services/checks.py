@@ -17,6 +17,7 @@ from headcount.licensing.judge import Seat, Verdict
 from headcount.model import NO_SITE
 from headcount.privacy import door
 from headcount.services.collector import Collector
+from headcount.store.figures import Figures
 from headcount.store.installs import Installs
 from headcount.store.license_copy import LicenseCopy
 from headcount.store.secret import Secret
@@ -78,6 +79,7 @@ class Checks:
         lookups: door.Lookups,
         secret: Secret,
         clock: Clock,
+        figures: Figures,
     ) -> None:
         self._settings = settings
         self._copy = copy
@@ -85,6 +87,7 @@ class Checks:
         self._collector = collector
         self._lookups = lookups
         self._clock = clock
+        self._figures = figures
         self._open = secret.open
         self._token_secret = secret.derive("install token")
         self._signers: dict[str, jws.Signer] = {}
@@ -99,6 +102,7 @@ class Checks:
         signer = self._signer(asked.product)  # first: what cannot be signed takes no seat
         verdict, used = await self._judge(asked)
         await self._collector.keep([self._heartbeat(asked, verdict.status)])
+        self._figures.checks[verdict.status] += 1
         answer = {"answer": signer.sign(self._payload(asked, verdict, used))}
         return {**answer, "keys": asked.product.key_set} if question.keys else answer
 

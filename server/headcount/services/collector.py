@@ -11,6 +11,7 @@ from headcount import errors, localtime
 from headcount.clock import Clock
 from headcount.model import NO_SITE, Dropped, Hit, Ignored, Record, Scope, Site, Token
 from headcount.privacy import door, url
+from headcount.store.figures import Figures
 from headcount.store.settings import SettingsFile
 from headcount.store.spool import Spool
 from headcount.wire.event import Event
@@ -24,11 +25,19 @@ Refused = Counter[tuple[int, date, str]]
 class Collector:
     """The service behind every way in."""
 
-    def __init__(self, spool: Spool, settings: SettingsFile, lookups: door.Lookups, clock: Clock) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        settings: SettingsFile,
+        lookups: door.Lookups,
+        clock: Clock,
+        figures: Figures,
+    ) -> None:
         self._spool = spool
         self._settings = settings
         self._lookups = lookups
         self._clock = clock
+        self._figures = figures
         self._refused: Refused = Counter()
 
     async def collect(
@@ -38,8 +47,23 @@ class Collector:
 
         Raises BadInput (with the index of the event if there are several) and SpoolFull.
         """
+        self._figures.received += len(events)
+        try:
+            records = await self._keep_all(events, client, token)
+        except errors.HeadcountError as error:
+            self._figures.refused[reason_of(error)] += len(events)
+            raise
+        ignored = [Ignored(record.reason) for record in records if isinstance(record, Dropped)]
+        self._figures.stored += len(records) - len(ignored)
+        for reason in ignored:
+            self._figures.ignored[reason] += 1
+        return Counter(reason.public for reason in ignored)
+
+    async def _keep_all(
+        self, events: Sequence[Event], client: door.Client, token: Token | None
+    ) -> list[Hit | Dropped]:
         if not self._settings.loaded and not self._settings.refresh():
-            self.refuse(Ignored.BUSY, count=len(events))
+            self._note(Ignored.BUSY, count=len(events))
             raise errors.ServiceBusy("Headcount is starting and does not know its sites yet")
         at = self._clock.milliseconds()
         records: list[Hit | Dropped] = []
@@ -53,7 +77,7 @@ class Collector:
         except errors.SpoolFull:
             self._put_back([Dropped(record.site, record.day, Ignored.BUSY) for record in records])
             raise
-        return Counter(Ignored(record.reason).public for record in records if isinstance(record, Dropped))
+        return records
 
     async def keep(self, records: Sequence[Record]) -> None:
         """Returns when the records are on the disk, with the refusals that wait. Raises SpoolFull."""
@@ -64,8 +88,13 @@ class Collector:
             self._put_back(refused)
             raise
 
-    def refuse(self, reason: Ignored, site: Site | None = None, count: int = 1) -> None:
-        """Count something that was answered with an error; it is spooled with what comes next."""
+    def refuse(self, reason: Ignored, count: int = 1) -> None:
+        """Count something that was answered with an error before any event was read."""
+        self._figures.turned_away(reason, count)
+        self._note(reason, count=count)
+
+    def _note(self, reason: Ignored, site: Site | None = None, count: int = 1) -> None:
+        """Count it for the site; it is spooled with what comes next."""
         zone = site.zone_at(self._clock.now()) if site is not None else "UTC"
         day = localtime.today(zone, self._clock.now())
         self._put_back([Dropped(site.id if site is not None else NO_SITE, day, reason, count)])
@@ -96,7 +125,7 @@ class Collector:
             for site in self._sites(event, token):
                 records.append(door.reduce(event, client, site, at, self._lookups))
         except errors.BadInput as error:
-            self.refuse(reason_of(error), site)
+            self._note(reason_of(error), site)
             raise
         return records
 
@@ -123,6 +152,7 @@ _REASONS = {
     errors.WrongHostname: Ignored.HOSTNAME,
     errors.NotAllowed: Ignored.NOT_ALLOWED,
     errors.TooManyRequests: Ignored.RATE_LIMIT,
+    errors.ServiceBusy: Ignored.BUSY,
     errors.HeadcountError: Ignored.INVALID,
 }
 

@@ -71,6 +71,17 @@ class DayKeys:
         """The zone and day of each key on the RAM disk."""
         return sorted(_named(path.name) for path in self._folder.glob("*@*"))
 
+    def left_over(self, now: datetime, slack: timedelta) -> list[tuple[str, date]]:
+        """The keys that should have been destroyed so long ago."""
+        return [(zone, day) for zone, day in self.alive() if now >= _end(zone, day) + GRACE + slack]
+
+    def usable(self) -> bool:
+        """Whether a key can be made: the folder is ours, and on a RAM disk that can be written."""
+        try:
+            return os.access(_ours(self._folder), os.W_OK | os.X_OK) and _in_memory(self._folder)
+        except (OSError, errors.BadConfig):
+            return False
+
     def destroy_ended(self, now: datetime) -> list[tuple[str, date]]:
         """Destroy the keys of the days that ended five minutes ago or earlier; which these were."""
         ended = [(zone, day) for zone, day in {*self.alive(), *self._keys} if now >= _end(zone, day) + GRACE]

@@ -56,6 +56,14 @@ async def migrate(connection: Connection, now: datetime, folder: Path | None = N
         raise errors.DatabaseDown from error
 
 
+async def are_applied(connection: Connection) -> bool:
+    """Whether the schema is the one of this version."""
+    if await connection.fetchval("select to_regclass('migration')") is None:
+        return False
+    applied = {row["name"] for row in await connection.fetch("select name from migration")}
+    return applied == {migration.name for migration in available()}
+
+
 async def _apply(connection: Connection, now: datetime, migrations: list[Migration]) -> list[str]:
     if await connection.fetchval("select to_regclass('migration')") is None:
         async with connection.transaction():

@@ -118,6 +118,11 @@ class Spool:
         self._db.close()
         self._marks.close()
 
+    @property
+    def full(self) -> bool:
+        """Whether events are turned away: the bound is reached, or the last commit failed."""
+        return self._full
+
     async def append(self, records: Sequence[Record]) -> None:
         """Returns when the records are on the disk. Raises SpoolFull if they cannot be kept."""
         if self._full:

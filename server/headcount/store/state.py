@@ -42,7 +42,9 @@ create table if not exists sharing (
     sketch blob not null, sent integer not null,
     primary key (product, license, day, what)
 ) without rowid;
-create table if not exists outbox (number integer primary key, body blob not null, applied_at integer);
+create table if not exists outbox (
+    number integer primary key, made_at integer not null, applied_at integer, body blob not null
+);
 create index if not exists outbox_waiting on outbox (number) where applied_at is null;
 create table if not exists redacted (request integer primary key);
 """
@@ -99,7 +101,7 @@ class State:
         ledgers = target.ledgers.values()
         return bool(target.sharing.changed) or any(one.changes or one.changed_visits for one in ledgers)
 
-    def save(self, target: tally.Tally, positions: Mapping[str, int], flush: Flush | None) -> None:
+    def save(self, target: tally.Tally, positions: Mapping[str, int], flush: Flush | None, now: int) -> None:
         """One transaction: what changed in the ledgers, how far the spools are taken, the next flush."""
         with self._transaction():
             for key, ledger in target.ledgers.items():
@@ -107,7 +109,7 @@ class State:
             self._save_sharing(target.sharing)
             self._db.executemany("insert or replace into position values (?, ?)", positions.items())
             if flush is not None:
-                self._append(flush)
+                self._append(flush, now)
         for ledger in target.ledgers.values():
             ledger.changes.clear()
             ledger.changed_visits.clear()
@@ -174,11 +176,12 @@ class State:
         """Be another source to Postgres, whose first flush is the first that waits: this file is an older copy."""
         with self._transaction():
             waiting = self._db.execute(
-                "select body from outbox where applied_at is null order by number"
+                "select body, made_at from outbox where applied_at is null order by number"
             ).fetchall()
             self._db.execute("delete from outbox")
             self._db.executemany(
-                "insert into outbox (number, body) values (?, ?)", enumerate((b for (b,) in waiting), 1)
+                "insert into outbox (number, body, made_at) values (?, ?, ?)",
+                [(number, *flush) for number, flush in enumerate(waiting, 1)],
             )
             self._db.execute("update source set name = ?, flush = ?", (secrets.token_hex(16), len(waiting)))
             (self.source,) = self._db.execute("select name from source").fetchone()
@@ -211,6 +214,15 @@ class State:
                 ).fetchone()
                 self._waiting_bytes = int(size)
             return self._waiting_bytes
+
+    def left(self) -> tuple[int, int | None]:
+        """How many flushes wait for Postgres, and when the oldest of them was made."""
+        with self._lock:
+            (number,) = self._db.execute("select count(*) from outbox where applied_at is null").fetchone()
+            oldest = self._db.execute(
+                "select made_at from outbox where applied_at is null order by number limit 1"
+            ).fetchone()
+        return number, oldest[0] if oldest else None
 
     def redacted(self) -> set[int]:
         """The redaction requests that were carried out here."""
@@ -259,10 +271,10 @@ class State:
                 (key[0], key[1], key[2].isoformat()),
             )
 
-    def _append(self, flush: Flush) -> None:
+    def _append(self, flush: Flush, now: int) -> None:
         (number,) = self._db.execute("update source set flush = flush + 1 returning flush").fetchone()
         body = _encode(flush)
-        self._db.execute("insert into outbox (number, body) values (?, ?)", (number, body))
+        self._db.execute("insert into outbox (number, body, made_at) values (?, ?, ?)", (number, body, now))
         if self._waiting_bytes is not None:
             self._waiting_bytes += len(body)
 

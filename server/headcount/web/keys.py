@@ -9,17 +9,22 @@ from aiohttp import web
 from headcount.config import Config
 from headcount.services.checks import Checks
 from headcount.services.collector import Collector
+from headcount.services.health import Examiner
 from headcount.services.limiter import Limiter
 from headcount.services.management import Management
 from headcount.services.product_reports import ProductReports
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites
+from headcount.store.figures import Board, Figures
 from headcount.store.settings import SettingsFile
 from headcount.web.script import Script
 
 CONFIG = web.AppKey("CONFIG", Config)
 COLLECTOR = web.AppKey("COLLECTOR", Collector)
 CHECKS = web.AppKey("CHECKS", Checks)
+BOARD = web.AppKey("BOARD", Board)
+EXAMINER = web.AppKey("EXAMINER", Examiner)
+FIGURES = web.AppKey("FIGURES", Figures)
 LIMITER = web.AppKey("LIMITER", Limiter)
 MANAGEMENT = web.AppKey("MANAGEMENT", Management)
 PRODUCT_REPORTS = web.AppKey("PRODUCT_REPORTS", ProductReports)

@@ -94,6 +94,14 @@ def _route(request: web.Request) -> str:
 
 
 @web.middleware
+async def count_answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count the answers by route and class of status."""
+    response = await handler(request)
+    request.app[keys.FIGURES].answers[_route(request), response.status // 100] += 1
+    return response
+
+
+@web.middleware
 async def add_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What every answer carries. Pages of any site may read the answers of the ways in, errors too."""
     response = await handler(request)

@@ -1,4 +1,4 @@
-"""The few answers that are not the API: the script, the front page, whether we live."""
+"""The few answers that are not the API: the script and the front page."""
 
 from __future__ import annotations
 
@@ -27,11 +27,6 @@ async def pinned_script(request: web.Request) -> web.Response:
 
 async def welcome(request: web.Request) -> web.Response:
     return web.Response(text=_WELCOME)
-
-
-async def live(request: web.Request) -> web.Response:
-    """This process answers."""
-    return web.Response(text="ok\n")
 
 
 def _script(request: web.Request, caching: str) -> web.Response:

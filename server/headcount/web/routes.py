@@ -5,7 +5,18 @@ from __future__ import annotations
 from aiohttp import web
 
 from headcount.licensing.transitions import Act
-from headcount.web import checks, collect, licenses, middleware, pages, products, sites, stats
+from headcount.web import (
+    checks,
+    collect,
+    health,
+    licenses,
+    metrics,
+    middleware,
+    pages,
+    products,
+    sites,
+    stats,
+)
 
 
 def routes() -> list[web.RouteDef]:
@@ -63,7 +74,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v1/licenses/{id}/export", licenses.export),
         web.get("/api/v1/instances", licenses.list_instances),
         web.post("/api/v1/instances/{license}/{instance}/release", licenses.release_instance),
-        web.get("/health/live", pages.live),
+        web.get("/health/live", health.live),
+        web.get("/health/ready", health.ready),
+        web.get("/metrics", metrics.metrics),
     ]
     for route in found:
         route.kwargs["expect_handler"] = middleware.ask_for_body
