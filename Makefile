@@ -4,13 +4,16 @@ BIN := .venv/bin
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 
-.PHONY: run test bench check lock clean
+.PHONY: run test soak bench check lock clean
 
 run: $(RUN) ## Start Headcount with its own PostgreSQL under ./data
 	$(BIN)/headcount serve
 
 test: check ## Formatting, types, and all tests
 	$(BIN)/pytest -n 2 $(PYTEST)
+
+soak: $(DEV) ## The tests of faults in their long form, about a quarter of an hour
+	$(BIN)/pytest -n 4 -rP --soak tests/acceptance/test_faults*.py $(SOAK)
 
 bench: $(DEV) ## Figures, each beside its yardstick in the same run
 	PYTHONPATH=tests $(BIN)/python -m bench.checks $(BENCH)

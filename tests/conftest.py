@@ -34,6 +34,11 @@ hypothesis.settings.load_profile("headcount")
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="the long form of the tests of faults")
+    parser.addoption("--soak-seed", type=int, help="the seed that such a test has printed, to repeat it")
+
+
 @pytest.fixture(scope="session")
 def ram() -> Iterator[Path]:
     """A folder of this run, in memory where there is such a thing; others may pass through it."""

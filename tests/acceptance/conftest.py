@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import shutil
 import subprocess
@@ -13,7 +14,27 @@ from pathlib import Path
 import pytest
 
 from acceptance.server import Clock, Server, libfaketime
+from acceptance.soak import Soak
 from headcount.store import embedded
+
+LONG = 1800
+"""Seconds that a test may take in its long form."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(LONG), append=False)
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> Soak:
+    """The form in which this test runs; its seed is shown where it fails."""
+    options = request.config
+    seed = options.getoption("--soak-seed") or random.randrange(1 << 32)
+    found = Soak(bool(options.getoption("--soak")), random.Random(seed))
+    found.report(f"{request.node.name}: seed {seed}")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +67,15 @@ def another_place(ram: Path, cluster: Path) -> Iterator[Path]:
     """A folder for a second server."""
     with _folder(ram) as folder:
         yield _with_postgres(folder, cluster)
+
+
+@pytest.fixture
+def outside(another_place: Path) -> Iterator[embedded.Embedded]:
+    """A Postgres that is not the server's own, and stays down when it is stopped."""
+    server = embedded.Embedded(another_place / "data")
+    server.start()
+    yield server
+    server.release()
 
 
 @pytest.fixture

@@ -189,9 +189,22 @@ def left_in_spools(server: Server) -> int:
 
 def left_in_the_outbox(server: Server) -> int:
     """Flushes that Postgres has not got."""
+    return _of_state(server, "select count(*) from outbox where applied_at is null")
+
+
+def kept_flushes(server: Server) -> int:
+    """Flushes that are here still, for a Postgres that comes back older than it was."""
+    return _of_state(server, "select count(*) from outbox")
+
+
+def last_flush(server: Server) -> int:
+    """The number of the last one."""
+    return _of_state(server, "select flush from source")
+
+
+def _of_state(server: Server, question: str) -> int:
     with closing(_read_only(server.data_dir / "state.db")) as state:
-        (count,) = state.execute("select count(*) from outbox where applied_at is null").fetchone()
-    return int(count)
+        return int(state.execute(question).fetchone()[0])
 
 
 def _read_only(file: Path) -> sqlite3.Connection:

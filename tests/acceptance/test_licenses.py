@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,6 @@ from headcount.store import embedded
 pytestmark = pytest.mark.timeout(120)
 
 PRODUCT = "acme"
-
-
-@pytest.fixture
-def outside(another_place: Path) -> Iterator[embedded.Embedded]:
-    """A Postgres that is not the server's own, and stays down when it is stopped."""
-    server = embedded.Embedded(another_place / "data")
-    server.start()
-    yield server
-    server.release()
 
 
 @pytest.fixture
