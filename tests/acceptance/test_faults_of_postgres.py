@@ -169,7 +169,7 @@ async def test_a_database_that_comes_back_minutes_old_gets_again_what_it_lacks(
         async with Load(server, sent) as load:
             await asyncio.sleep(soak.random.uniform(0, 1))
             await asyncio.to_thread(copy_database, outside)
-            await load.acknowledges(soak.pick(100, 2000))
+            await flushes_arrive(outside, soak.pick(3, 100))
             await asyncio.to_thread(restore_database, outside)
             await load.acknowledges(20)
         await ledger.drained(server)
@@ -215,6 +215,21 @@ async def views(server: Server, sent: Ledger) -> int:
         await load.acknowledges(200)
     await ledger.drained(server)
     return ledger.last_flush(server)
+
+
+async def flushes_arrive(outside: Outside, count: int) -> None:
+    """Wait until so many more have been applied."""
+
+    async def applied() -> int:
+        async with _session(outside) as connection:
+            return int(await connection.fetchval("select sum(applied) from drain"))
+
+    goal = await applied() + count
+
+    async def is_reached() -> bool:
+        return await applied() >= goal
+
+    await until(is_reached)
 
 
 async def gaps(outside: Outside) -> list[tuple[int, int]]:
