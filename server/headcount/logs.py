@@ -10,8 +10,12 @@ import logging
 import sys
 import threading
 import traceback
+import warnings
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
+
+import orjson
 
 log = logging.getLogger(__name__)
 
@@ -19,37 +23,65 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 
 class Formatter(logging.Formatter):
-    """One line a record, and for an exception its kind and where it passed."""
+    """For people: a line a record, and for an exception its kind and where it passed."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(process)d %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
     def formatException(self, ei: ExcInfo) -> str:
-        kind, _, trace = ei
-        places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
-        return "\n".join([f"  {kind.__name__ if kind else 'unknown'}", *(f"    {place}" for place in places)])
+        kind, places = _told(ei)
+        return "\n".join([f"  {kind}", *(f"    {place}" for place in places)])
 
 
-class _Quiet(logging.Filter):
-    """aiohttp's and asyncio's own records quote addresses and raw bytes: only the kind of error is kept."""
+class JsonFormatter(logging.Formatter):
+    """For programs: one JSON object a line, always."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "role": self._role,
+            "pid": record.process,
+            "logger": record.name,
+            "message": record.getMessage()
+            .encode(errors="backslashreplace")
+            .decode(),  # a path may be no UTF-8
+        }
+        if record.exc_info:
+            kind, places = _told(record.exc_info)
+            line["exception"] = {"kind": kind, "places": places}
+        return orjson.dumps(line).decode()
+
+
+def _told(exception: ExcInfo) -> tuple[str, list[str]]:
+    kind, _, trace = exception
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
+    return kind.__name__ if kind else "unknown", places
+
+
+class _Tame(logging.Filter):
+    """Records of libraries quote addresses and raw bytes: of their errors the kind is kept, and nothing else."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] == "headcount":
+            return True
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else "no exception"
         record.msg, record.args, record.exc_info, record.exc_text = f"{record.name}: {kind}", (), None, None
-        return True
+        return record.levelno >= logging.ERROR
 
 
-def configure(level: str) -> None:
-    """Log to stderr, and tame the loggers of the libraries."""
+def configure(level: str, form: str = "text", role: str = "command") -> None:
+    """Log to stderr, as text or json, and tame whatever libraries say."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Formatter())
+    handler.setFormatter(JsonFormatter(role) if form == "json" else Formatter())
+    handler.addFilter(_Tame())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in ("aiohttp.server", "aiohttp.web", "aiohttp.internal", "aiohttp.client", "asyncio", "asyncpg"):
-        logger = logging.getLogger(name)
-        logger.filters[:] = [_Quiet()]
-        logger.setLevel(logging.ERROR)
     logging.getLogger("aiohttp.access").disabled = True
     logging.raiseExceptions = False  # or a line that cannot be written is printed with its exception in full
 
@@ -57,7 +89,19 @@ def configure(level: str) -> None:
 def catch_strays() -> None:
     """Log what ends a thread or fails in a finalizer; Python itself would print it with its message."""
     threading.excepthook = lambda stray: _stray(stray.exc_value, "a thread ended")
+    warnings.showwarning = _on_warning
     sys.unraisablehook = lambda stray: _stray(stray.exc_value, "nobody could catch")
+
+
+def _on_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    log.warning("%s at %s:%d", category.__name__, filename, lineno)
 
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

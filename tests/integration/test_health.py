@@ -101,3 +101,43 @@ async def test_labels_are_words_of_our_own(worker: Worker) -> None:
     labels = {label for _, labels in await samples(worker) for label in labels}
     assert {name for name, _ in labels} == allowed.keys()
     assert [(name, value) for name, value in labels if value not in allowed[name]] == []
+
+
+TOKEN = "0123456789abcdef"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+PROXIED = {"X-Forwarded-For": "198.51.100.7"}
+LOCAL = {"X-Forwarded-For": "127.0.0.1"}
+TRUSTED = {"trusted_proxies": "127.0.0.1/32"}
+PUBLIC = {"public_url": "https://count.example"}
+
+
+@pytest.mark.parametrize(
+    ("given", "headers", "status"),
+    [
+        ({}, {}, 200),
+        ({"metrics_token": TOKEN}, {}, 200),
+        (PUBLIC, {}, 401),
+        ({**PUBLIC, "metrics_token": TOKEN}, {}, 401),
+        ({**PUBLIC, "metrics_token": TOKEN}, BEARER, 200),
+        ({**PUBLIC, "metrics_token": TOKEN}, {"Authorization": f"bearer {TOKEN}"}, 200),
+        ({**PUBLIC, "metrics_token": TOKEN}, {"Authorization": f"Bearer {TOKEN}0"}, 401),
+        ({**PUBLIC, "metrics_token": TOKEN}, {"Authorization": f"Basic {TOKEN}"}, 401),
+        ({**PUBLIC, "metrics_token": TOKEN}, {"Authorization": "Bearer é"}, 401),
+        (PUBLIC, {"Authorization": "Bearer "}, 401),
+        (TRUSTED, PROXIED, 401),
+        ({**TRUSTED, **PUBLIC}, PROXIED, 401),
+        ({**TRUSTED, **PUBLIC}, {}, 200),
+        ({**TRUSTED, **PUBLIC, "metrics_token": TOKEN}, {**PROXIED, **BEARER}, 200),
+        ({}, PROXIED, 401),
+        ({}, LOCAL, 401),
+        (TRUSTED, LOCAL, 401),
+        ({}, {"Via": "1.1 proxy"}, 401),
+    ],
+)
+async def test_the_figures_are_for_this_machine_and_for_who_brings_the_token(
+    tmp_path: Path, given: dict[str, str], headers: dict[str, str], status: int
+) -> None:
+    async with make.worker(tmp_path, given) as worker:
+        response = await worker.client.get("/metrics", headers=headers)
+        assert response.status == status
+        assert ("headcount_events_received_total" in await response.text()) == (status == 200)

@@ -53,6 +53,8 @@ def test_nothing_has_to_be_set(tmp_path: Path) -> None:
         ("DATABASE_URL", "postgres:///headcount?host=/run/postgresql", "postgres:///headcount?host=/run/postgresql"),
         ("DATA_DIR", "/srv/a folder", Path("/srv/a folder")),
         ("LOG_LEVEL", "debug", "debug"),
+        ("LOG_FORMAT", "json", "json"),
+        ("METRICS_TOKEN", "0123456789abcdef", "0123456789abcdef"),
     ],
 )  # fmt: skip
 def test_a_setting_is_read_from_the_environment(name: str, text: str, expected: Any) -> None:
@@ -81,6 +83,8 @@ def test_a_setting_is_read_from_the_environment(name: str, text: str, expected: 
         ("PUBLIC_URL", "https://example.com/count", "must be an origin"),
         ("DATABASE_URL", "mysql://root:hunter2@localhost", "must be a URL such as postgresql://"),
         ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),
+        ("LOG_FORMAT", "xml", "must be one of text, json"),
+        ("METRICS_TOKEN", "too short", "must be 16 to 200 printable"),
         ("WORKER", "3", "there is no such setting"),
         ("DATABASE_URL_FILE", "/nowhere", "No such file"),
         ("CONFIG", "/nowhere.toml", "No such file"),

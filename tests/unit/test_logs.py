@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import gc
 import io
+import json
 import logging
+import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import pytest
 
@@ -25,14 +29,14 @@ Printed = Callable[[], str]
 def printed() -> Iterator[Printed]:
     """The server's log is on; gives what it has printed."""
     file = io.StringIO()
-    root, hooks = logging.getLogger(), (threading.excepthook, sys.unraisablehook)
+    root, hooks = logging.getLogger(), (threading.excepthook, sys.unraisablehook, warnings.showwarning)
     before = root.handlers[:], root.level
     with contextlib.redirect_stderr(file):
         logs.configure("info")
     logs.catch_strays()
     yield file.getvalue
     root.handlers[:], root.level = before
-    threading.excepthook, sys.unraisablehook = hooks
+    threading.excepthook, sys.unraisablehook, warnings.showwarning = hooks
 
 
 def fail() -> None:
@@ -69,7 +73,9 @@ def test_a_cause_is_not_told_either(printed: Printed) -> None:
     assert SECRET not in text, text
 
 
-@pytest.mark.parametrize("name", ["aiohttp.server", "aiohttp.web", "aiohttp.internal", "asyncio", "asyncpg"])
+@pytest.mark.parametrize(
+    "name", ["aiohttp.server", "aiohttp.web", "aiohttp.internal", "asyncio", "asyncpg", "any"]
+)
 def test_of_a_library_s_record_only_the_kind_is_told(name: str, printed: Printed) -> None:
     try:
         fail()
@@ -81,6 +87,53 @@ def test_of_a_library_s_record_only_the_kind_is_told(name: str, printed: Printed
         f"{name}: ValueError",
         f"{name}: no exception",
     ]
+
+
+def test_what_a_library_merely_mentions_is_dropped(printed: Printed) -> None:
+    logging.getLogger("any").warning("a request from %s", SECRET)
+    assert printed() == ""
+
+
+def test_a_line_can_be_an_object_for_programs(printed: Printed, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json", "web")
+    try:
+        fail()
+    except ValueError:
+        logging.getLogger("headcount.jobs.loop").exception("failed: %s", 'two\nlines "quoted"')
+    line = json.loads(capsys.readouterr().err)
+    exception = line.pop("exception")
+    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+    assert line == {
+        "level": "error",
+        "role": "web",
+        "pid": os.getpid(),
+        "logger": "headcount.jobs.loop",
+        "message": 'failed: two\nlines "quoted"',
+    }
+    assert (exception["kind"], exception["places"][-1].rpartition(" ")[2]) == ("ValueError", "fail")
+    assert SECRET not in str(exception)
+
+
+def test_a_library_s_record_and_a_stray_are_tame_as_objects_too(
+    printed: Printed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("info", "json", "rollup")
+    logging.getLogger("aiohttp.server").error("Error handling request from %s", SECRET)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["message"] for line in lines] == ["aiohttp.server: no exception", "a thread ended"]
+    assert SECRET not in str(lines)
+
+
+def test_a_warning_is_told_by_its_kind_and_place(printed: Printed) -> None:
+    with warnings.catch_warnings(record=False):
+        warnings.simplefilter("always")
+        logs.catch_strays()
+        warnings.warn(f"odd header from {SECRET}", RuntimeWarning, stacklevel=1)
+    assert f"RuntimeWarning at {__file__}:" in printed()
+    assert SECRET not in printed()
 
 
 def test_there_is_no_access_log(printed: Printed) -> None:

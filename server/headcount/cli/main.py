@@ -20,7 +20,7 @@ class Group(click.Group):
         try:
             if not HELP.intersection(context.args):  # help is given whatever the settings are
                 context.obj = config.load()
-                logs.configure(context.obj.log_level)
+                logs.configure(context.obj.log_level, context.obj.log_format)
             return super().invoke(context)
         except errors.BadInput as error:
             raise click.ClickException(f"{error.field}: {error.message}") from None

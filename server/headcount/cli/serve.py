@@ -35,6 +35,7 @@ def serve(
 ) -> None:
     """Run the server until it is told to stop."""
     app.no_core_dumps()
+    logs.configure(config.log_level, config.log_format, role or "supervisor")
     logs.catch_strays()
     os.umask(0o077)
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

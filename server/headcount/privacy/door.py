@@ -34,6 +34,16 @@ BUILT_IN_PROPS = {
 """The one property that each of Plausible's built-in events carries; it is kept without being named."""
 
 
+LEFT_BY_PROXIES = (
+    "Forwarded",
+    "Via",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+)
+
+
 class Client:
     """Whom an event came from. Hand it to `reduce`; the limiter may have its `key`."""
 
@@ -55,8 +65,9 @@ class Client:
         return address.network_bytes(self._address) if self._address is not None else b""
 
     def is_this_machine(self) -> bool:
-        """Whether it came from the machine that we run on."""
-        return self._address is not None and self._address.is_loopback
+        """Whether it came from the machine that we run on, and not through a proxy there."""
+        local = self._address is not None and self._address.is_loopback
+        return local and not any(name in self._headers for name in LEFT_BY_PROXIES)
 
     def speaking_for(self, event: Event) -> Client:
         """The visitor that a trusted server's event names by `ip` and `user_agent`, else the sender."""
