@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headcount.licensing import jws, keys
@@ -80,7 +80,10 @@ async def install_of(
     await db.execute(f"insert into instance ({', '.join(row)}) values ({places})", *row.values())
     if seat:
         await db.execute("update license set used = used + 1 where id = $1", license)
-    await db.execute("create table if not exists heartbeat_day partition of heartbeat default")
+    await db.execute(
+        f"create table if not exists heartbeat_{NOW:%Y%m%d} partition of heartbeat "
+        f"for values from ('{NOW:%Y-%m-%d}') to ('{NOW + timedelta(days=1):%Y-%m-%d}')"
+    )
     await db.execute(
         "insert into heartbeat values ($1, $2, $3, $4, $5, '2.4.1', 'LV', 'production', 'linux', 'x86_64', 'active')",
         product, NOW.date(), license, digest, NOW,

@@ -20,6 +20,7 @@ from headcount.jobs import drain, loop, purge, redact
 from headcount.jobs.licenses import LicenseJobs
 from headcount.jobs.loop import Job
 from headcount.privacy import door
+from headcount.services.backups import Backups
 from headcount.services.checks import Checks
 from headcount.services.collector import Collector
 from headcount.services.health import ASK_EVERY, Examiner
@@ -64,6 +65,14 @@ def database_of(config: Config, size: int = 4) -> Database:
     """The configured Postgres, or the own one, which somebody else has started."""
     own = embedded.Embedded(config.data_dir)
     return Database(lambda: config.database_url or own.dsn(), size)
+
+
+def backups_of(config: Config, database: Database, clock: Clock) -> Backups:
+    async def remove_old(within: Database) -> None:
+        counters = Counters(within, Heartbeats(within))
+        await purge.Purge(within, Sites(within, clock), counters, clock, config.retention_days).run()
+
+    return Backups(database, clock, remove_old)
 
 
 def reports_of(config: Config, database: Database, clock: Clock) -> Reports:

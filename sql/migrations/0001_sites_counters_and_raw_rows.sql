@@ -230,8 +230,8 @@ create table purge (
 comment on table purge is 'What the purge of raw rows removed, and when; the last 400 days of it.';
 comment on column purge.id is 'Random identity.';
 comment on column purge.ran_at is 'When it ran.';
-comment on column purge.kind is 'partition (a whole day dropped) or rows (deleted for one site).';
-comment on column purge.site_id is 'The site whose rows were deleted; null for a partition.';
+comment on column purge.kind is 'partition (a whole day dropped), rows (deleted for one site) or restore (a backup without raw rows).';
+comment on column purge.site_id is 'The site whose rows were deleted; null: all of them.';
 comment on column purge.before is 'Raw rows of days before this one are gone.';
 comment on column purge.rows is 'Raw rows removed: hits and visits.';
 

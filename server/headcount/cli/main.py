@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from headcount import __version__, config, errors, logs
-from headcount.cli import doctor, geoip, license, plan, privacy, product, serve, site, stats, token
+from headcount.cli import backup, doctor, geoip, license, plan, privacy, product, serve, site, stats, token
 
 HELP = {"-h", "--help"}
 
@@ -51,6 +51,8 @@ for command in (
     license.license,
     privacy.privacy,
     geoip.geoip,
+    backup.backup,
+    backup.restore,
     doctor.doctor,
 ):
     main.add_command(command)

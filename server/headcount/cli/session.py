@@ -62,8 +62,8 @@ def manage(config: Config, work: Callable[[Management], Awaitable[T]]) -> T:
     return run(whole())
 
 
-def print_json(value: object) -> None:
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+def print_json(value: object, err: bool = False) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode(), err=err)
 
 
 def write_json(value: object, output: Path | None) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from headcount import clock, errors
 
@@ -30,24 +31,29 @@ def sync_folder(folder: Path) -> None:
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace the file: after a crash it holds the old bytes or the new ones, whole."""
-    temporary = _write_beside(path, data, mode)
-    try:
+    with replacing(path, mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file to write to that replaces `path` durably at the end, and is gone if it comes to none."""
+    with _beside(path, mode) as (temporary, file):
+        yield file
+        _make_durable(file)
         temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
     sync_folder(path.parent)
 
 
 def create_durably(path: Path, data: bytes, mode: int = 0o600) -> bool:
     """Make the file. False: it is there already, perhaps since a moment ago, and was left alone."""
-    temporary = _write_beside(path, data, mode)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
+    with _beside(path, mode) as (temporary, file):
+        file.write(data)
+        _make_durable(file)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
     sync_folder(path.parent)
     return True
 
@@ -107,20 +113,23 @@ def patiently(seconds: float, step: float = 0.01) -> Iterator[None]:
         yield
 
 
-def _write_beside(path: Path, data: bytes, mode: int) -> Path:
+@contextmanager
+def _beside(path: Path, mode: int) -> Iterator[tuple[Path, IO[bytes]]]:
+    """A new file in the same folder under a temporary name, which is gone at the end."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # whatever the umask
             _give_to_owner_of(path.parent, descriptor)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-    except OSError:
+            yield temporary, file
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+
+
+def _make_durable(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _give_to_owner_of(folder: Path, descriptor: int) -> None:

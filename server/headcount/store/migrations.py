@@ -64,6 +64,21 @@ async def are_applied(connection: Connection) -> bool:
     return applied == {migration.name for migration in available()}
 
 
+async def hold(connection: Connection) -> None:
+    """Let nobody else migrate until the caller's transaction has ended."""
+    await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+
+
+async def rebuild(connection: Connection, now: datetime, names: list[str]) -> None:
+    """Make the schema up to these migrations within the caller's transaction, which has removed every table."""
+    await _apply(connection, now, [one for one in available() if one.name in names])
+
+
+async def complete(connection: Connection, now: datetime) -> list[str]:
+    """Apply what is missing within the caller's transaction; the names of what was."""
+    return await _apply(connection, now, available())
+
+
 async def _apply(connection: Connection, now: datetime, migrations: list[Migration]) -> list[str]:
     if await connection.fetchval("select to_regclass('migration')") is None:
         async with connection.transaction():

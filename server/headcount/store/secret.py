@@ -40,6 +40,16 @@ class Secret:
         nonce = secrets.token_bytes(_NONCE)
         return nonce + AESGCM(self.derive(purpose)).encrypt(nonce, plain, None)
 
+    @property
+    def mark(self) -> str:
+        """What tells this secret from another one, and gives nothing of it away."""
+        return self.derive("mark")[:8].hex()
+
+    @property
+    def text(self) -> str:
+        """As it is written into a file or a setting."""
+        return jws.encode(self._key)
+
     def open(self, purpose: str, sealed: bytes) -> bytes:
         """The bytes that were sealed. Raises BadConfig if it was under another secret."""
         try:
@@ -52,12 +62,21 @@ class Secret:
 
 def load(given: str, data_dir: Path) -> Secret:
     """The secret that is set, else the one in the data directory, made if there is none."""
+    found = find(given, data_dir)
+    if found is None:
+        put(data_dir, jws.encode(secrets.token_bytes(LENGTH)))
+        found = find(given, data_dir)
+    assert found is not None  # noqa: S101 - it is there now
+    return found
+
+
+def find(given: str, data_dir: Path) -> Secret | None:
+    """The secret that is set, else the one in the data directory, if there is one."""
     if given:
         return Secret(jws.decode(given))
     path = data_dir / FILE
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        files.create_durably(path, jws.encode(secrets.token_bytes(LENGTH)).encode())
+        return None
     try:
         key = jws.decode(path.read_text().strip())
     except ValueError:
@@ -67,3 +86,9 @@ def load(given: str, data_dir: Path) -> Secret:
             f"{path} is damaged: it holds {LENGTH} bytes in base64url; take it from a backup"
         )
     return Secret(key)
+
+
+def put(data_dir: Path, text: str) -> bool:
+    """Make this the secret of the data directory. False: it has one already, which was left alone."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return files.create_durably(data_dir / FILE, text.encode())
