@@ -17,7 +17,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from headcount import errors
+from headcount import errors, systemd
 from headcount.config import Config
 from headcount.store import embedded
 from headcount.web import script
@@ -35,8 +35,9 @@ READY_SECONDS = 30.0
 
 def listener(config: Config) -> socket.socket:
     """The listening socket: systemd's if it brings one, else our own. Raises BadConfig."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
-        return socket.socket(fileno=3)
+    passed = systemd.listener()
+    if passed is not None:
+        return passed
     host, port = config.listen
     try:
         return socket.create_server(
@@ -124,8 +125,15 @@ class Supervisor:
         postgres = asyncio.create_task(self._keep_postgres())
         for role in ("rollup", *["web"] * self._config.workers):
             self._keeper(role)
-        beside = [asyncio.create_task(work) for work in (self._greet(), self._renew_when_asked())]
+        works = (
+            self._greet(),
+            self._tell_when_ready(),
+            self._renew_when_asked(),
+            self._tell_that_it_answers(),
+        )
+        beside = [asyncio.create_task(work) for work in works]
         await self._stopping.wait()
+        systemd.stopping()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
@@ -144,15 +152,41 @@ class Supervisor:
     async def _end(self, role: str) -> None:
         await asyncio.gather(*(keeper.end() for keeper in self._keepers if keeper.role == role))
 
+    async def _tell_when_ready(self) -> None:
+        await asyncio.gather(*(keeper.ready.wait() for keeper in self._keepers))
+        systemd.ready()
+
+    async def _tell_that_it_answers(self) -> None:
+        """The watchdog hears of us while our loop runs and a worker answers: one of them, not each."""
+        period = systemd.watchdog()
+        while period is not None:
+            if await self._answers(period / 3):
+                systemd.alive()
+            await asyncio.sleep(period / 3)
+
+    async def _answers(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_connection(*self._config.listen)
+                try:
+                    writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    return b" 200 " in await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
     async def _renew_when_asked(self) -> None:
         while True:
             await self._renew.wait()
             self._renew.clear()
+            systemd.reloading()
             log.info("all processes are replaced, one after the other")
             if await self._renew_all():
                 log.info("all processes are replaced")
             else:
                 log.error("a new process did not begin its work: those that are left stay")
+            systemd.ready()
 
     async def _renew_all(self) -> bool:
         """Replace each child; False as soon as a new one does not do, and its elder goes on.

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +34,18 @@ import os, sys
 os.environ.update(LD_PRELOAD=sys.argv.pop(1))
 from headcount.cli.main import main
 main()
+"""
+# What systemd does before it starts a service that has a socket: sd_listen_fds(3).
+_WITH_SOCKETS = """
+import os, sys
+passed, command = sys.argv[1].split(","), sys.argv[2:]
+free = [os.dup(int(number)) for number in passed]
+for number, descriptor in enumerate(free, 3):
+    os.dup2(descriptor, number)
+    os.set_inheritable(number, True)
+names = ":".join(["headcount.socket"] * len(passed))
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(passed)), LISTEN_FDNAMES=names)
+os.execv(command[0], command)
 """
 PATIENCE = 60.0
 """Seconds that anything may take on a busy machine. What is asserted never depends on how long it took."""
@@ -80,6 +93,8 @@ class Server:
         self.output = place / "output.log"
         """All that the server and the commands ever said."""
         self.clock = clock
+        self.passed: Sequence[socket.socket] = ()
+        """Sockets that it is started with, as by systemd."""
         self._place = place
         self._settings = {f"HEADCOUNT_{name.upper()}": value for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
@@ -143,6 +158,12 @@ class Server:
         already = self.output.stat().st_size
         os.kill(self.pid, signal.SIGHUP)
         await until(lambda: b"all processes are replaced\n" in self.output.read_bytes()[already:])
+
+    async def refuses_to_start(self) -> str:
+        """What it says when it is started and ends at once, as it should."""
+        process = await asyncio.to_thread(self._run, "serve")
+        assert await asyncio.to_thread(process.wait, PATIENCE) == 1
+        return self.said()
 
     async def kill_supervisor(self) -> None:
         """Kill -9 the supervisor alone. What becomes of its children is up to them."""
@@ -313,9 +334,13 @@ class Server:
                 command = [sys.executable, "-c", _HEADCOUNT_WITHOUT_CLOCK, str(library), *words]
             else:
                 environment["LD_PRELOAD"] = str(library)
+        if self.passed and words[0] == "serve":
+            numbers = ",".join(str(one.fileno()) for one in self.passed)
+            command = [sys.executable, "-c", _WITH_SOCKETS, numbers, *command]
         with self.output.open("ab") as output:
             return subprocess.Popen(
                 command,
+                pass_fds=[one.fileno() for one in self.passed],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if piped else output,
                 stderr=output,

@@ -33,6 +33,7 @@ RINGS = {
     "assets": 0,
     "localtime": 0,
     "logs": 0,
+    "systemd": 0,
     "__init__": 0,
 }
 IMPURE = {"asyncio", "logging", "sqlite3", "socket", "subprocess", "time", "aiohttp", "asyncpg", "threading"}
