@@ -32,7 +32,7 @@ from headcount.services.products import Products
 from headcount.services.redactions import Redactions
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites, new_id
-from headcount.store import daykeys, embedded, geoip, migrations, secret
+from headcount.store import daykeys, embedded, figures, geoip, migrations, secret
 from headcount.store.counters import Counters
 from headcount.store.figures import Board, Role
 from headcount.store.heartbeats import Heartbeats
@@ -299,7 +299,7 @@ class Rollup:
 def _on_the_ram_disk(config: Config, role: Role, clock: Clock) -> tuple[daykeys.DayKeys, Board]:
     """The keys of the days, and the figures: both are shared by the processes, and neither is for a disk."""
     folder = daykeys.folder(config.data_dir)
-    return daykeys.DayKeys(folder), Board(folder / "figures", role, clock.monotonic)
+    return daykeys.DayKeys(folder), Board(folder / figures.FOLDER, role, clock.monotonic)
 
 
 async def _until_migrated(database: Database, sites: Sites, clock: Clock) -> None:

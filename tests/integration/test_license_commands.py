@@ -355,7 +355,7 @@ def test_a_command_that_is_mistyped_is_explained(arguments: str, says: str) -> N
 
 def test_the_secret_is_in_the_data_directory_and_nowhere_told(shop: Any, tmp_path: Path) -> None:
     secret = (tmp_path / "data" / "secret.key").read_text().strip()
-    assert secret not in said("product", "show", "shop") + said("doctor")
+    assert secret not in said("product", "show", "shop") + run("doctor").output
     assert config.load().secret_key == ""
 
 

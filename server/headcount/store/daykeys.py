@@ -23,21 +23,28 @@ SIZE = 32
 
 def folder(data_dir: Path) -> Path:
     """The folder on a RAM disk for the keys of this data directory, made if it is missing. Raises BadConfig."""
-    for base in RAM_DISKS:
-        if not os.access(base, os.W_OK | os.X_OK) or not _in_memory(base):
-            continue
+    for base in ram_disks():
         return _ours(base / _name(data_dir))
     raise errors.BadConfig(
         "Headcount keeps its day keys on a RAM disk: neither /run nor /dev/shm is one that can be written"
     )
 
 
-def alive(data_dir: Path) -> list[tuple[str, date]]:
-    """The zone and day of each key that exists now, whoever runs the server; nothing is made."""
+def ram_disks() -> list[Path]:
+    """Those that we can write."""
+    return [base for base in RAM_DISKS if os.access(base, os.W_OK | os.X_OK) and _in_memory(base)]
+
+
+def folders(data_dir: Path) -> list[Path]:
+    """The folders for the keys of this data directory that exist, whoever runs the server; nothing is made."""
     if not (data_dir / "id").exists():
         return []  # no server has ever run here
-    folders = [base / _name(data_dir) for base in RAM_DISKS]
-    return sorted({key for folder in folders if folder.is_dir() for key in DayKeys(folder).alive()})
+    return [folder for base in RAM_DISKS if (folder := base / _name(data_dir)).is_dir()]
+
+
+def alive(data_dir: Path) -> list[tuple[str, date]]:
+    """The zone and day of each key that exists now, whoever runs the server; nothing is made."""
+    return sorted({key for folder in folders(data_dir) for key in DayKeys(folder).alive()})
 
 
 def _ours(folder: Path) -> Path:

@@ -12,7 +12,7 @@ import os
 import resource
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import StrEnum
 from itertools import count
@@ -24,6 +24,8 @@ from headcount.model import Ignored
 from headcount.store import files
 from headcount.store.spool import Marks
 
+FOLDER = "figures"
+"""Beside the keys of the days."""
 SILENCE = 10.0
 """Seconds after which a process that has written nothing counts as gone, or as stuck."""
 FLUSH_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -133,8 +135,7 @@ class Board:
 
     def read(self) -> list[Published]:
         """What the processes of this node have written, those that ended as well."""
-        found = (_read(path) for path in sorted(self._folder.glob("*.figures")))
-        return [one for one in found if one is not None]
+        return read(self._folder)
 
     def close(self) -> None:
         """Leave the place to the next process, with the last figures in it."""
@@ -155,6 +156,27 @@ class Board:
                 return place
             place.close()
         raise AssertionError("there is always a further number")
+
+
+def read(folder: Path) -> list[Published]:
+    """What stands in this folder."""
+    found = (_read(path) for path in sorted(folder.glob("*.figures")))
+    return [one for one in found if one is not None]
+
+
+def total(figures: Iterable[Figures]) -> Figures:
+    """What all processes have counted together."""
+    sums = Figures()
+    for one in figures:
+        for name in one.__struct_fields__:
+            mine, theirs = getattr(sums, name), getattr(one, name)
+            if isinstance(mine, Counter):
+                mine.update(theirs)
+            elif isinstance(mine, list):
+                setattr(sums, name, [a + b for a, b in zip(mine, theirs, strict=True)])
+            else:
+                setattr(sums, name, mine + theirs)
+    return sums
 
 
 def _read(path: Path) -> Published | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from aiohttp import web
@@ -25,7 +24,7 @@ from headcount import __version__, errors
 from headcount.licensed import Status
 from headcount.model import Ignored
 from headcount.services.health import Finding, Health, Name, Verdict
-from headcount.store.figures import FLUSH_BUCKETS, Figures, Role
+from headcount.store.figures import FLUSH_BUCKETS, Figures, Role, total
 from headcount.web import keys
 from headcount.web.collect import client_of
 
@@ -70,35 +69,35 @@ def render(health: Health) -> bytes:
 
 def families(health: Health) -> Iterator[Metric]:
     """Every metric there is."""
-    yield from _counted(_sum(one.figures for one in health.processes))
+    yield from _counted(total(one.figures for one in health.processes))
     yield from _measured(health.findings)
     yield from _verdicts(health)
     yield from _of_processes(health)
 
 
-def _counted(total: Figures) -> Iterator[Metric]:
-    yield _counter("events_received", "Events that came in, counted or not.", total.received)
+def _counted(sums: Figures) -> Iterator[Metric]:
+    yield _counter("events_received", "Events that came in, counted or not.", sums.received)
     yield _counter(
-        "events_stored", "Events that are on the disk: acknowledged, and counted soon.", total.stored
+        "events_stored", "Events that are on the disk: acknowledged, and counted soon.", sums.stored
     )
     events = [reason for reason in Ignored if not reason.startswith("license_")]
     checks = [reason for reason in Ignored if reason.startswith("license_")]
-    yield _by("events_ignored", "Events that are not counted, by reason.", "reason", events, total.ignored)
-    yield _by("events_refused", "Events that were answered with an error.", "reason", events, total.refused)
-    yield _by("license_checks", "License checks by their signed answer.", "answer", Status, total.checks)
+    yield _by("events_ignored", "Events that are not counted, by reason.", "reason", events, sums.ignored)
+    yield _by("events_refused", "Events that were answered with an error.", "reason", events, sums.refused)
+    yield _by("license_checks", "License checks by their signed answer.", "answer", Status, sums.checks)
     yield _by(
         "license_checks_refused",
         "License checks, or fields of them, that were not taken.",
         "reason",
         checks,
-        total.checks_refused,
+        sums.checks_refused,
     )
     answers = CounterMetricFamily("headcount_http_answers", "HTTP answers.", labels=["route", "status"])
-    for (route, hundreds), number in sorted(total.answers.items()):
+    for (route, hundreds), number in sorted(sums.answers.items()):
         answers.add_metric([route, f"{hundreds}xx"], number)
     yield answers
     flushes = HistogramMetricFamily("headcount_flush_seconds", "Time that Postgres took for a flush.")
-    flushes.add_metric([], _cumulated(total.flushes), total.flush_seconds)
+    flushes.add_metric([], _cumulated(sums.flushes), sums.flush_seconds)
     yield flushes
 
 
@@ -152,21 +151,6 @@ def _by(name: str, help: str, label: str, words: Iterable[str], counted: dict[st
 def _cumulated(counts: list[int]) -> list[tuple[str, float]]:
     bounds = [*map(str, FLUSH_BUCKETS), "+Inf"]
     return [(bound, sum(counts[: place + 1])) for place, bound in enumerate(bounds)]
-
-
-def _sum(figures: Iterable[Figures]) -> Figures:
-    """What all processes have counted together."""
-    total = Figures()
-    for one in figures:
-        for name in one.__struct_fields__:
-            mine, theirs = getattr(total, name), getattr(one, name)
-            if isinstance(mine, Counter):
-                mine.update(theirs)
-            elif isinstance(mine, list):
-                setattr(total, name, [a + b for a, b in zip(mine, theirs, strict=True)])
-            else:
-                setattr(total, name, mine + theirs)
-    return total
 
 
 def _admit(request: web.Request) -> None:

@@ -1,0 +1,403 @@
+"""What `headcount doctor` looks at: the settings, the machine, the files, Postgres, and the server that runs.
+
+It changes nothing and starts nothing, and is right beside a running server and without one. Each finding says what
+is the matter and, where something is, what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from headcount import errors
+from headcount.clock import Clock
+from headcount.config import Config
+from headcount.model import Ignored
+from headcount.services.health import LITTLE_DISK, OLD_COUNTRIES, Verdict
+from headcount.store import backlog, daykeys, figures, geoip, migrations, secret
+from headcount.store.postgres import Database
+
+CLOCK_WARN, CLOCK_FAIL = 2.0, 60.0
+"""Seconds that our clock and that of Postgres may differ."""
+PATIENCE = 3.0
+"""Seconds that whoever is asked may take."""
+FIRST_PERSON = 1000
+"""From this user id on systemd takes a user for a person, whose leftovers it clears away at logout."""
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    says: str
+    advice: str = ""
+
+
+def ok(subject: str, says: str) -> Finding:
+    return Finding(Level.OK, subject, says)
+
+
+def warn(subject: str, says: str, advice: str) -> Finding:
+    return Finding(Level.WARN, subject, says, advice)
+
+
+def fail(subject: str, says: str, advice: str) -> Finding:
+    return Finding(Level.FAIL, subject, says, advice)
+
+
+async def examine(config: Config, database: Database, clock: Clock) -> list[Finding]:
+    """Everything, in the order in which it is best mended."""
+    return [
+        ok("settings", "all of them can be used"),
+        *of_the_way_in(config, _counted(config)),
+        *of_the_machine(),
+        *of_core_dumps(config.data_dir / "state.lock"),
+        *of_memory_for_keys(config.data_dir),
+        *of_files(config),
+        *of_disk(config),
+        *await of_postgres(database, clock),
+        of_country_file(config, clock),
+        *await asyncio.to_thread(lambda: list(of_the_server(config))),
+    ]
+
+
+# The way in
+
+
+def of_the_way_in(config: Config, counted: figures.Figures) -> Iterator[Finding]:
+    """TLS, and whose address a request has."""
+    host, port = config.listen
+    here = host in ("127.0.0.1", "::1", "localhost")
+    encrypted = config.public_url.startswith("https://")
+    proxies = ",".join(map(str, config.trusted_proxies))
+    if any(network.prefixlen == 0 for network in config.trusted_proxies):
+        yield fail(
+            "proxy",
+            "every address is a trusted proxy, so every client may claim any address",
+            "name the networks of your proxies in HEADCOUNT_TRUSTED_PROXIES",
+        )
+    elif encrypted and not config.trusted_proxies:
+        yield fail(
+            "proxy",
+            "a proxy ends TLS, as HEADCOUNT_PUBLIC_URL says, but none is trusted: all visitors have its address",
+            "name its address in HEADCOUNT_TRUSTED_PROXIES, such as 127.0.0.1/32",
+        )
+    elif config.trusted_proxies:
+        yield ok("proxy", f"{config.address_header} is believed from {proxies}")
+    else:
+        yield ok("proxy", "none is trusted: the address of a client is that of its connection")
+    if not here and not encrypted:
+        yield fail(
+            "TLS",
+            f"port {port} is open to other machines, and HEADCOUNT_PUBLIC_URL is not https: nothing is encrypted",
+            "let a proxy end TLS, set HEADCOUNT_PUBLIC_URL to its https origin, and listen on 127.0.0.1",
+        )
+    elif not here:
+        yield warn(
+            "TLS",
+            f"port {port} is open to other machines beside the proxy",
+            "listen on 127.0.0.1, or let a firewall admit the proxy alone",
+        )
+    else:
+        yield ok("TLS", "only this machine reaches the port" + (", a proxy ends TLS" if encrypted else ""))
+    limited = counted.refused.get(Ignored.RATE_LIMIT, 0)
+    if limited * 10 > counted.received:
+        yield warn(
+            "rate limit",
+            f"{limited} of {counted.received} events were refused because one client sent too many",
+            "if a proxy stands in front, check HEADCOUNT_TRUSTED_PROXIES: without it all visitors are one client",
+        )
+
+
+def _counted(config: Config) -> figures.Figures:
+    """What the server here has counted since the machine started."""
+    return figures.total(
+        published.figures
+        for folder in daykeys.folders(config.data_dir)
+        for published in figures.read(folder / figures.FOLDER)
+    )
+
+
+# The machine
+
+
+def of_the_machine(swaps: Path = Path("/proc/swaps")) -> Iterator[Finding]:
+    """Where memory could end on a disk, and whether the time is kept."""
+    disks = [line.split()[0] for line in _lines(swaps)[1:] if not line.startswith("/dev/zram")]
+    if disks:
+        yield warn(
+            "swap",
+            f"memory may be written to {', '.join(disks)}, day keys and tokens too, and stay there",
+            "switch it off (swapoff -a), or for Headcount alone (MemorySwapMax=0), or encrypt it",
+        )
+    else:
+        yield ok("swap", "memory is not written to a disk")
+    kept = _said("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    if kept == "no":
+        yield warn("clock", "nobody sets it by the network", "run timedatectl set-ntp true, or chrony")
+    elif kept == "yes":
+        yield ok("clock", "it is set by the network")
+
+
+def of_core_dumps(lock: Path) -> Iterator[Finding]:
+    """Whether the rollup that holds this lock would write its memory to a file when it crashes."""
+    inode = lock.stat().st_ino if lock.exists() else -1
+    holders = [line.split()[4] for line in _lines(Path("/proc/locks")) if f":{inode} " in line]
+    for pid in holders:
+        for line in _lines(Path("/proc", pid, "limits")):
+            if line.startswith("Max core file size") and line.split()[4] not in ("0", "1"):
+                yield fail("core dumps", f"process {pid} may write one", "restart it: it switches them off")
+                return
+    yield ok("core dumps", "none is written" if holders else "none is written by a server that runs")
+
+
+def of_memory_for_keys(data_dir: Path) -> Iterator[Finding]:
+    """The RAM disk on which the day keys live."""
+    folders = daykeys.folders(data_dir)
+    bases = [folder.parent for folder in folders] or daykeys.ram_disks()
+    if not bases:
+        yield fail(
+            "day keys",
+            "neither /run nor /dev/shm is a RAM disk that can be written",
+            "mount a tmpfs at /dev/shm, or give the service a RuntimeDirectory of systemd's",
+        )
+        return
+    yield ok("day keys", f"they live in memory, under {bases[0]}")
+    user = folders[0].stat().st_uid if folders else os.geteuid()
+    if bases[0] == Path("/dev/shm") and user >= FIRST_PERSON and Path("/run/systemd/system").is_dir():  # noqa: S108
+        yield warn(
+            "day keys",
+            "systemd clears /dev/shm of a person's files at logout: the day's visitors would be counted twice",
+            f"run it under a system user, or run loginctl enable-linger {user}",
+        )
+
+
+# Files
+
+
+def of_files(config: Config) -> Iterator[Finding]:
+    """Who may read what stands on the disk."""
+    data_dir = config.data_dir
+    if not data_dir.exists():
+        yield ok("data directory", f"{data_dir} is made at the first start")
+        return
+    status = data_dir.stat()
+    if os.geteuid() not in (0, status.st_uid):
+        yield fail(
+            "data directory",
+            f"{data_dir} belongs to another user",
+            f"run this as user {status.st_uid}, who runs the server",
+        )
+    elif status.st_mode & (stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH):
+        yield warn("data directory", f"{data_dir} is open to other users", f"run chmod 700 {data_dir}")
+    else:
+        yield ok("data directory", f"{data_dir} is for its user alone")
+    secrets = (data_dir / secret.FILE, data_dir / "postgres.password", Path("headcount.toml"))
+    for path in secrets:
+        if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield fail("secrets", f"{path} can be read by other users", f"run chmod 600 {path}")
+    waiting = backlog.look(data_dir / "spool")
+    if waiting.unreadable:
+        yield fail(
+            "spool",
+            f"{waiting.unreadable} of its files cannot be read",
+            "look into the log; keep the files: docs/operations.md says what to do with them",
+        )
+
+
+def of_disk(config: Config) -> Iterator[Finding]:
+    """Room for what may wait while Postgres is down."""
+    folder = config.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    wanted = config.spool_limit * config.workers + config.outbox_limit
+    if free < LITTLE_DISK:
+        yield fail("disk", f"{_size(free)} are free", "make room: when it is full, events are answered 503")
+    elif free < wanted:
+        yield warn(
+            "disk",
+            f"{_size(free)} are free, and up to {_size(wanted)} may wait there while Postgres is down",
+            "make room, or lower HEADCOUNT_SPOOL_LIMIT and HEADCOUNT_OUTBOX_LIMIT",
+        )
+    else:
+        yield ok("disk", f"{_size(free)} are free, of which {_size(wanted)} may wait for Postgres")
+
+
+def of_country_file(config: Config, clock: Clock) -> Finding:
+    """Whether it can be read, and how old it is."""
+    own = config.data_dir / "geoip.mmdb"
+    path = Path(config.geoip_file) if config.geoip_file else own if own.exists() else geoip.SHIPPED
+    try:
+        reader, facts = geoip.open_checked(path)
+    except errors.BadInput as error:
+        return fail("country file", error.message, "replace it: headcount geoip use FILE")
+    reader.close()
+    days = (clock.now() - facts.built_at) // timedelta(days=1)
+    if days > OLD_COUNTRIES:
+        return warn("country file", f"it is {days} days old", "get a newer one: headcount geoip use FILE")
+    return ok("country file", f"it is {days} days old")
+
+
+# Postgres
+
+
+async def of_postgres(database: Database, clock: Clock) -> list[Finding]:
+    """Whether it answers, keeps what it says it keeps, and has the time that we have."""
+    try:
+        async with asyncio.timeout(PATIENCE), database.connection() as connection:
+            before = clock.now()
+            now = await connection.fetchval("select clock_timestamp()")
+            after = clock.now()
+            version = connection.get_server_version()
+            applied = await migrations.are_applied(connection)
+            names = ("fsync", "full_page_writes", "synchronous_commit")
+            off = [
+                name
+                for name in names
+                if await connection.fetchval("select current_setting($1)", name) == "off"
+            ]
+    except (errors.DatabaseDown, TimeoutError):
+        return [
+            warn(
+                "Postgres",
+                "it does not answer; events are collected, and wait",
+                "start it, or the server that brings its own; else check HEADCOUNT_DATABASE_URL",
+            )
+        ]
+    apart = max(before - now, now - after, timedelta()) / timedelta(seconds=1)
+    return [
+        _of_version(version.major),
+        ok("schema", "it is the one of this version")
+        if applied
+        else warn("schema", "it is not the one of this version", "start the server: it brings it up to date"),
+        *_of_durability(off),
+        _of_clock(apart),
+    ]
+
+
+def _of_version(major: int) -> Finding:
+    if major < migrations.OLDEST:
+        return fail("Postgres", f"it is version {major}", f"upgrade it to {migrations.OLDEST} or later")
+    return ok("Postgres", f"version {major} answers")
+
+
+def _of_durability(off: list[str]) -> Iterator[Finding]:
+    for name in ("fsync", "full_page_writes"):
+        if name in off:
+            yield fail(
+                "Postgres",
+                f"{name} is off: when its machine goes down, all that it ever stored may be damaged",
+                f"set {name} = on in postgresql.conf",
+            )
+    if "synchronous_commit" in off:
+        yield warn(
+            "Postgres",
+            "synchronous_commit is off: when it goes down, the last sites, tokens and licenses may be lost; "
+            "events are not, they are sent again",
+            "set synchronous_commit = on",
+        )
+    if not off:
+        yield ok("Postgres", "what it has committed is on its disk")
+
+
+def _of_clock(apart: float) -> Finding:
+    if apart <= CLOCK_WARN:
+        return ok("clock", "it agrees with that of Postgres")
+    says = f"it is {apart:.0f} seconds away from that of Postgres"
+    advice = "set both by the network: days begin, and licenses end, by ours"
+    return (fail if apart > CLOCK_FAIL else warn)("clock", says, advice)
+
+
+# The server
+
+ADVICE = {
+    "settings": "let the server reach Postgres once: it copies its sites then",
+    "spool": "see what disk and rollup say; then the log",
+    "disk": "make room on the disk of the data directory",
+    "day_keys": "see docs/operations.md: keys that outlive their day break the promise",
+    "postgres": "start Postgres; nothing is lost meanwhile, as long as there is room on the disk",
+    "rollup": "look into the log why it ended; it is started again by itself",
+    "outbox": "see whether Postgres is slow or down",
+    "purge": "look into the log for: purge raw rows",
+    "country_file": "get a newer one: headcount geoip use FILE",
+    "spool_files": "look into the log; keep the files: docs/operations.md says what to do with them",
+}
+"""What to do where a check of /health/ready is not ok."""
+
+
+def of_the_server(config: Config) -> Iterator[Finding]:
+    """What the running server says of itself."""
+    try:
+        found = _ready(config)
+    except (OSError, ValueError, msgspec.ValidationError):
+        host, port = config.listen
+        yield warn("server", f"none answers at {host}:{port}", "start it: headcount serve")
+        return
+    yield ok("server", "it runs")
+    for name, check in found.items():
+        if check.verdict is not Verdict.OK:
+            level = Level.FAIL if check.verdict is Verdict.FAILING else Level.WARN
+            yield Finding(level, f"server: {name}", check.says, ADVICE.get(name, "look into the log"))
+
+
+class _Check(msgspec.Struct):
+    verdict: Verdict
+    says: str
+
+
+class _Ready(msgspec.Struct):
+    checks: dict[str, _Check]
+
+
+def _ready(config: Config) -> dict[str, _Check]:
+    host, port = config.listen
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    try:
+        with urllib.request.urlopen(f"http://{name}:{port}/health/ready", timeout=PATIENCE) as answer:
+            body = answer.read(1 << 20)
+    except urllib.error.HTTPError as error:
+        body = error.read(1 << 20)  # 503 says most
+    return msgspec.json.decode(body, type=_Ready).checks
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _said(*command: str) -> str:
+    """What a program prints; nothing if there is none or it fails."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, capture_output=True, text=True, timeout=PATIENCE, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _size(number: float) -> str:
+    return f"{number / (1 << 30):.1f} GiB"
