@@ -15,7 +15,6 @@ force. They depend on what was stored and not on what was killed meanwhile.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -40,9 +39,13 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
 """What a server under such a load needs: it believes who the visitors are, and each page has its counter."""
 SITE = "localhost"
 VISITORS = 150
-"""So few that the sketches count them exactly."""
+"""At a time: so few that in a short test the sketches count them exactly."""
+EXACT = 200
+"""Up to so many visitors; more are counted within two percent."""
+PAGES = 200
+"""Looked at by one visitor, then another comes: past 300 pages of a visit the server tells them no more apart."""
 BATCH = 20
-"""Page views in a request, in each tenth request; the others have one."""
+"""Page views in a request, in each ninth request; the others have one."""
 MOST = 200_000
 """Page views that one ledger takes, so that a load that nobody stops comes to an end."""
 
@@ -68,6 +71,20 @@ class Ledger:
     """The page: who looked at it."""
     statuses: Counter[int] = field(default_factory=Counter)
     """How requests were answered."""
+    _requests: int = 0
+    _seats: list[tuple[int, int]] = field(default_factory=lambda: [(n, 0) for n in range(VISITORS)])
+    """Those who are there now, with the number of pages that they have looked at."""
+
+    def next_views(self) -> tuple[int, list[str]]:
+        """Whose turn it is, and what they look at next: a page, or several at once."""
+        seat = self._requests % VISITORS
+        count = 1 if self._requests % 9 else BATCH
+        self._requests += 1
+        visitor, seen = self._seats[seat]
+        if seen + count > PAGES:
+            visitor, seen = visitor + VISITORS, 0
+        self._seats[seat] = visitor, seen + count
+        return visitor, [self.new_page(visitor) for _ in range(count)]
 
     def new_page(self, visitor: int) -> str:
         """A page that nobody has looked at, in a form that needs no scrubbing."""
@@ -106,7 +123,6 @@ class Load:
         self._pause = senders / rate if rate else 0.0
         self._senders = senders
         self._headers = {} if keep_alive else {"Connection": "close"}
-        self._turn = itertools.count()
         self._acknowledged = 0
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -137,14 +153,14 @@ class Load:
         while not self._stopping and len(self._ledger.visitors) < MOST:
             await asyncio.sleep(self._pause)
             if self._server.origin:
-                await self._request(next(self._turn))
+                await self._request()
 
-    async def _request(self, turn: int) -> None:
-        visitor = turn % VISITORS
-        pages = [self._ledger.new_page(visitor) for _ in range(1 if turn % 10 else BATCH)]
+    async def _request(self) -> None:
+        visitor, pages = self._ledger.next_views()
         views = [{"n": "pageview", "u": f"http://{SITE}{page}", "d": SITE} for page in pages]
+        high, low = divmod(visitor // 2, 250)  # two live behind each address
         headers = {
-            "X-Forwarded-For": f"28.9.0.{visitor // 2 + 1}",  # two live behind each address
+            "X-Forwarded-For": f"28.9.{high}.{low + 1}",
             "User-Agent": AGENTS[visitor % 2][0],
             **self._headers,
         }
@@ -275,6 +291,7 @@ async def verdict(server: Server, ledger: Ledger) -> str:
 
 def check_events(ledger: Ledger, found: Stored) -> None:
     """acknowledged ⊆ stored, none twice, and what else is stored was in flight."""
+    assert OTHER not in found.pages, "the server was not told to tell so many pages apart"
     _none("acknowledged and not stored", ledger.of(Outcome.ACKNOWLEDGED) - found.pages)
     _none("stored more than once", [p for p, n in Counter(p for p, _, _ in found.hits).items() if n > 1])
     may_be = ledger.of(Outcome.ACKNOWLEDGED, Outcome.IN_FLIGHT)
@@ -295,7 +312,9 @@ def check_visits(ledger: Ledger, found: Stored) -> None:
     expected = {(ledger.visitors[page], day) for page, day, _ in found.hits}
     told = {(ledger.visitors[page], day, visit) for page, day, visit in found.hits}
     assert len(told) == len({visit for _, _, visit in told}) == len(expected)
-    assert (found.visits, found.visitors) == (len(expected), len(expected))
+    assert found.visits == len(expected)
+    inexact = 0 if len(expected) < EXACT else 0.02 * len(expected)
+    assert abs(found.visitors - len(expected)) <= inexact
 
 
 def _none(what: str, pages: Iterable[str]) -> None:

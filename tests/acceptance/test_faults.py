@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from acceptance import ledger
-from acceptance.ledger import Ledger, Load
+from acceptance.ledger import Ledger, Load, Outcome
 from acceptance.server import Server
 from acceptance.soak import Soak
 from headcount.store import embedded
@@ -78,3 +78,19 @@ async def test_a_stop_under_load_leaves_nothing_behind(
                 took = time.monotonic() - began
             assert (ledger.left_in_spools(server), ledger.left_in_the_outbox(server)) == (0, 0)
             soak.report(f"stopped in {took:.1f} s: {await ledger.verdict(server, sent)}")
+
+
+async def test_a_rolling_restart_under_load_turns_nobody_away(place: Path, soak: Soak) -> None:
+    async with Server(place, **ledger.SETTINGS) as server:
+        await server.start()
+        sent = Ledger()
+        restarts = soak.pick(1, 50)
+        for _ in range(restarts):
+            async with Load(server, sent, keep_alive=False) as load, Load(server, sent, senders=2):
+                await server.renew()
+                await load.acknowledges(20)
+            await ledger.drained(server)
+            counted = await ledger.verdict(server, sent)
+        soak.report(f"restarted {restarts} times: {counted}")
+        assert set(sent.outcomes.values()) == {Outcome.ACKNOWLEDGED}
+        await server.stop()
