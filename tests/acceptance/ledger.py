@@ -30,7 +30,7 @@ import aiohttp
 import asyncpg
 
 from acceptance.crowd import AGENTS
-from acceptance.server import Server, until
+from acceptance.server import PATIENCE, Server, until
 from headcount.model import OTHER
 
 SETTINGS: Mapping[str, str] = MappingProxyType(
@@ -147,7 +147,7 @@ class Load:
     async def acknowledges(self, count: int) -> None:
         """Wait until so many more requests have been acknowledged than when this was called."""
         goal = self._acknowledged + count
-        await until(lambda: self._acknowledged >= goal)
+        await until(lambda: self._acknowledged >= goal, seconds=PATIENCE + count / 10)
 
     async def _send(self) -> None:
         while not self._stopping and len(self._ledger.visitors) < MOST:

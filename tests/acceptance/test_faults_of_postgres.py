@@ -222,7 +222,7 @@ async def flushes_arrive(outside: Outside, count: int) -> None:
 
     async def applied() -> int:
         async with _session(outside) as connection:
-            return int(await connection.fetchval("select sum(applied) from drain"))
+            return int(await connection.fetchval("select coalesce(sum(applied), 0) from drain"))
 
     goal = await applied() + count
 
