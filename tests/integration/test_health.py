@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,16 @@ async def test_the_figures_are_for_this_machine_and_for_who_brings_the_token(
         response = await worker.client.get("/metrics", headers=headers)
         assert response.status == status
         assert ("headcount_events_received_total" in await response.text()) == (status == 200)
+
+
+async def test_the_documents_list_every_metric_with_its_kind(worker: Worker) -> None:
+    text = await (await worker.client.get("/metrics")).text()
+    there = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert dict(re.findall(r"^\| `(headcount_\w+)` \| (\w+) \|", page, re.MULTILINE)) == there
+
+
+def test_the_documents_say_of_every_check_what_is_wrong_and_what_to_do() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    limits, alarms = page.partition("## Metrics")[0], page.partition("## Alarms")[2]
+    assert [name for name in Name if f"| `{name}` |" not in limits or f"| `{name}`" not in alarms] == []
