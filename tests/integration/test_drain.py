@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -326,3 +328,21 @@ async def test_a_stop_takes_what_is_held_back(node: Node, db: Any) -> None:
         await two.append([make.hit()])
         await node.engine.finish()
     assert await pageviews(db) == 1
+
+
+async def test_a_stop_does_not_wait_for_what_comes_in_meanwhile(node: Node, db: Any) -> None:
+    async def go_on(worker: spool.Spool) -> None:
+        for n in itertools.count(1):
+            await worker.append([make.hit(n / 10)])
+            node.clock.time[0] = make.NOON + timedelta(seconds=n / 10)
+
+    folder = node.folder / "spool"
+    async with (
+        spool.Spool(folder, 1 << 30, lambda: make.ms(-1000)),
+        spool.Spool(folder, 1 << 30, node.clock.milliseconds) as worker,
+    ):
+        await worker.append([make.hit()])
+        load = asyncio.create_task(go_on(worker))
+        await node.engine.finish()
+        load.cancel()
+    assert await pageviews(db) >= 1

@@ -126,9 +126,14 @@ class Drain:
         await _finish(self._state.drop_applied, self._clock.milliseconds() - KEEP_APPLIED)
 
     async def finish(self) -> None:
-        """Take and send what is there, before the process ends: also what waits for a spool that is behind."""
+        """Take and send what is there, before the process ends: also what waits for a spool that is behind.
+
+        Workers may go on: what they receive from now on is for the next rollup, which waits for this one to end.
+        """
+        received_before = self._clock.milliseconds() - USUAL_COMMIT
         while await self.take() or (self._settings.loaded and not self._caught_up):
-            pass
+            if self._taken_before > received_before:
+                break
         while await self.send():
             pass
 
