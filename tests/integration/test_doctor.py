@@ -183,7 +183,7 @@ async def test_what_a_running_server_says_of_itself_is_passed_on(tmp_path: Path)
         found = levels(await doctor.examine(config, Database(lambda: make.NO_POSTGRES), Clock()))
     assert (found["server"], found["server: settings"], found["server: rollup"]) == ("ok", "fail", "fail")
     assert "server: disk" not in found
-    assert levels(doctor.of_the_server(config)) == {"server": "warn"}
+    assert levels(doctor.of_the_server(f"http://127.0.0.1:{port}")) == {"server": "warn"}
 
 
 def test_every_check_of_the_server_has_an_advice() -> None:

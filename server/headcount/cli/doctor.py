@@ -15,9 +15,12 @@ from headcount.services.doctor import Finding, Level, examine
 
 
 @click.command()
+@click.option(
+    "--server", metavar="URL", help="Where the server answers, if it is not where it is set to listen."
+)
 @session.json_option
 @click.pass_obj
-def doctor(config: Config, as_json: bool) -> None:
+def doctor(config: Config, server: str | None, as_json: bool) -> None:
     """Check the whole installation and say what to do; print the settings, secrets starred.
 
     It changes nothing. The exit code is 1 if something fails.
@@ -26,7 +29,7 @@ def doctor(config: Config, as_json: bool) -> None:
     async def work() -> list[Finding]:
         database = app.database_of(config)
         try:
-            return await examine(config, database, Clock())
+            return await examine(config, database, Clock(), server)
         finally:
             await database.close()
 

@@ -65,8 +65,11 @@ def fail(subject: str, says: str, advice: str) -> Finding:
     return Finding(Level.FAIL, subject, says, advice)
 
 
-async def examine(config: Config, database: Database, clock: Clock) -> list[Finding]:
-    """Everything, in the order in which it is best mended."""
+async def examine(
+    config: Config, database: Database, clock: Clock, server: str | None = None
+) -> list[Finding]:
+    """Everything, in the order in which it is best mended. `server`: its origin, if it is not where it listens."""
+    origin = server or _origin(config)
     return [
         ok("settings", "all of them can be used"),
         *of_the_way_in(config, _counted(config)),
@@ -77,7 +80,7 @@ async def examine(config: Config, database: Database, clock: Clock) -> list[Find
         *of_disk(config),
         *await of_postgres(database, clock),
         of_country_file(config, clock),
-        *await asyncio.to_thread(lambda: list(of_the_server(config))),
+        *await asyncio.to_thread(lambda: list(of_the_server(origin))),
     ]
 
 
@@ -346,13 +349,12 @@ ADVICE = {
 """What to do where a check of /health/ready is not ok."""
 
 
-def of_the_server(config: Config) -> Iterator[Finding]:
+def of_the_server(origin: str) -> Iterator[Finding]:
     """What the running server says of itself."""
     try:
-        found = _ready(config)
+        found = _ready(origin)
     except (OSError, ValueError, msgspec.ValidationError):
-        host, port = config.listen
-        yield warn("server", f"none answers at {host}:{port}", "start it: headcount serve")
+        yield warn("server", f"none answers at {origin}", "start it: headcount serve; or tell --server")
         return
     yield ok("server", "it runs")
     for name, check in found.items():
@@ -370,11 +372,15 @@ class _Ready(msgspec.Struct):
     checks: dict[str, _Check]
 
 
-def _ready(config: Config) -> dict[str, _Check]:
+def _origin(config: Config) -> str:
     host, port = config.listen
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+def _ready(origin: str) -> dict[str, _Check]:
     try:
-        with urllib.request.urlopen(f"http://{name}:{port}/health/ready", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"{origin}/health/ready", timeout=PATIENCE) as answer:  # noqa: S310 - the operator says where
             body = answer.read(1 << 20)
     except urllib.error.HTTPError as error:
         body = error.read(1 << 20)  # 503 says most

@@ -1,0 +1,82 @@
+"""What operators see of a whole server: health, figures of all its processes together, logs, and the doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acceptance.server import Server, until
+
+pytestmark = pytest.mark.timeout(120)
+
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+PAGE = {"name": "pageview", "url": "http://localhost/", "domain": "localhost"}
+APART = {"User-Agent": AGENT, "Connection": "close"}
+"""Each on a connection of its own, so that both workers get some."""
+
+
+async def test_a_whole_server_is_well_and_its_figures_are_those_of_all_processes(place: Path) -> None:
+    async with Server(place, log_format="json") as server:
+        await server.start()
+        await until(lambda: is_well(server))
+
+        await view(server, 20)
+        await until(lambda: shows(server, received=20, stored=20))
+        await until(lambda: has_flushed(server))
+        # Whichever process answers, it is the same.
+        answers = await asyncio.gather(*[figures(server) for _ in range(6)])
+        assert {answer["headcount_events_stored_total"] for answer in answers} == {20.0}
+
+        await server.kill_child("web")
+        await server.kill_child("rollup")
+        await until(lambda: is_well(server))
+        await view(server, 5)
+        await until(lambda: shows(server, received=25, stored=25))
+
+        examined = json.loads(await server.command("doctor", "--json", "--server", server.origin))
+        levels = {found["subject"]: found["level"] for found in examined["findings"]}
+        assert {levels[subject] for subject in ("server", "schema", "clock", "core dumps", "TLS")} == {"ok"}
+        assert [subject for subject in levels if subject.startswith("server: ")] == []
+        await server.stop()
+        lines = [json.loads(line) for line in server.said().splitlines() if line.startswith('{"time"')]
+    assert {"supervisor", "rollup"} <= {line["role"] for line in lines}
+    killed = [line for line in lines if "signal SIGKILL" in line["message"]]
+    assert [(line["level"], line["role"]) for line in killed] == [("error", "supervisor")] * 2
+    assert "ERROR" not in server.said()
+
+
+async def view(server: Server, times: int) -> None:
+    for _ in range(times):
+        assert (await server.post(PAGE, APART)).status == 202
+
+
+async def is_well(server: Server) -> bool:
+    """Whether it says so, and knows of all its processes."""
+    async with server.http.get(f"{server.origin}/health/ready", headers=APART) as answer:
+        found: dict[str, Any] = await answer.json()
+    assert (answer.status == 200) == (found["status"] != "failing")
+    shown = await figures(server)
+    workers = shown['headcount_processes{role="web"}']
+    return bool(found["status"] == "ok" and workers == 2 and shown['headcount_processes{role="rollup"}'] == 1)
+
+
+async def shows(server: Server, **expected: int) -> bool:
+    found = await figures(server)
+    return all(found[f"headcount_events_{name}_total"] == number for name, number in expected.items())
+
+
+async def has_flushed(server: Server) -> bool:
+    found = await figures(server)
+    return found["headcount_flush_seconds_count"] > 0 and found["headcount_outbox_flushes"] == 0
+
+
+async def figures(server: Server) -> dict[str, float]:
+    async with server.http.get(f"{server.origin}/metrics", headers=APART) as answer:
+        text = await answer.text()
+        assert answer.status == 200, text
+    return {name: float(value) for name, value in re.findall(r"^(headcount\S+) (\S+)$", text, re.MULTILINE)}
