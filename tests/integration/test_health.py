@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,11 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import make
 from headcount import __version__
+from headcount.clock import Clock
 from headcount.licensed import Status
 from headcount.model import Ignored, Scope
 from headcount.services import health
 from headcount.services.health import Name
-from headcount.store.figures import FLUSH_BUCKETS, Role
+from headcount.store import daykeys
+from headcount.store.figures import FLUSH_BUCKETS, FOLDER, Board, Progress, Role
 from headcount.web import keys, routes
 from make import Worker
 
@@ -59,6 +62,169 @@ async def test_without_postgres_and_rollup_events_are_kept_and_the_node_is_degra
     assert (verdicts["postgres"], verdicts["rollup"]) == ("failing", "failing")
     assert {verdicts[name] for name in ("settings", "spool", "disk", "day_keys", "spool_files")} == {"ok"}
     assert (await worker.client.post("/api/event", json=PAGE)).status == 202
+
+
+def rollup_says(worker: Worker, silent: float = 0, **given: int | None) -> None:
+    """Publish what a rollup would that did so this long ago; ages in milliseconds."""
+    now = Clock().milliseconds()
+    moments = ("oldest", "sent_before", "purged_at", "started_at")
+    given = {"flushes": 0, "bytes": 0, **dict.fromkeys(moments, 1000), **given}
+    told = {
+        name: now - value if name in moments and value is not None else value for name, value in given.items()
+    }
+    folder = daykeys.folder(worker.data_dir) / FOLDER
+    rollup = Board(folder, Role.ROLLUP, lambda: Clock().monotonic() - silent)
+    rollup.publish(Progress(**told))  # type: ignore[arg-type]
+    rollup.close()
+
+
+async def verdict(worker: Worker, check: str) -> str:
+    status, found = await ready(worker)
+    vital = ("settings", "spool", "disk", "day_keys")
+    failing = any(found["checks"][name]["verdict"] == "failing" for name in vital)
+    assert (status, found["status"] == "failing") == ((503, True) if failing else (200, False))
+    return str(found["checks"][check]["verdict"])
+
+
+HOUR = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("check", "says", "expected"),
+    [
+        ("rollup", {}, "ok"),
+        ("rollup", {"silent": 9}, "ok"),
+        ("rollup", {"silent": 11}, "failing"),
+        ("outbox", {"flushes": 3, "bytes": 1 << 20, "oldest": 30_000}, "ok"),
+        ("outbox", {"flushes": 3, "bytes": 1 << 20, "oldest": 61_000}, "degraded"),
+        ("outbox", {"flushes": 3, "bytes": (1 << 20) + 1, "oldest": 61_000}, "failing"),
+        ("outbox", {"oldest": -HOUR}, "ok"),
+        ("outbox", {"oldest": None}, "ok"),
+        ("purge", {"purged_at": HOUR}, "ok"),
+        ("purge", {"purged_at": 4 * HOUR}, "failing"),
+        ("purge", {"purged_at": None, "started_at": HOUR}, "ok"),
+        ("purge", {"purged_at": None, "started_at": 4 * HOUR}, "failing"),
+    ],
+)
+async def test_what_a_rollup_says_is_judged_by_its_limits(
+    tmp_path: Path, check: str, says: dict[str, Any], expected: str
+) -> None:
+    async with make.worker(tmp_path, {"outbox_limit": str(1 << 20)}) as worker:
+        rollup_says(worker, **says)
+        assert await verdict(worker, check) == expected
+
+
+async def test_without_a_word_of_a_rollup_nothing_is_claimed_of_its_work(worker: Worker) -> None:
+    assert [await verdict(worker, name) for name in ("rollup", "outbox", "purge")] == [
+        "failing", "degraded", "degraded",
+    ]  # fmt: skip
+    unknown = {"headcount_outbox_bytes", "headcount_drain_lag_seconds", "headcount_purge_age_seconds"}
+    assert unknown.isdisjoint(name for name, _ in await samples(worker))
+
+
+async def test_a_node_that_has_never_known_its_sites_is_not_ready(tmp_path: Path) -> None:
+    async with make.worker(tmp_path, sites=None) as worker:
+        assert await verdict(worker, "settings") == "failing"
+        assert (await samples(worker))["headcount_ready", ()] == 0
+        make.write_settings(tmp_path, [make.site()])
+        worker.app[keys.SETTINGS].refresh()
+        assert await verdict(worker, "settings") == "ok"
+        assert (await samples(worker))["headcount_ready", ()] == 1
+
+
+async def test_a_spool_that_is_full_makes_the_node_not_ready_until_it_was_taken(tmp_path: Path) -> None:
+    async with make.worker(tmp_path, {"spool_limit": str(1 << 20), "rate_limit": "0"}) as worker:
+        many = [{**PAGE, "props": {"plan": "x" * 100}, "url": f"https://example.com/{n}"} for n in range(500)]
+        while await verdict(worker, "spool") != "failing":
+            assert (await worker.client.post("/api/event", json=many)).status == 202
+        assert (await worker.client.post("/api/event", json=many)).status == 503
+        found = await samples(worker)
+        assert found["headcount_events_refused_total", (("reason", "busy"),)] == 500
+        assert found["headcount_spool_bytes", ()] > 1 << 20
+        worker.take_everything()
+        while await verdict(worker, "spool") == "failing":  # noqa: ASYNC110 - it heals by a timed job
+            await asyncio.sleep(0.02)
+        assert (await worker.client.post("/api/event", json=PAGE)).status == 202
+
+
+async def test_what_the_rollup_leaves_waiting_in_the_spool_degrades(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await worker.client.post("/api/event", json=PAGE)
+    assert await verdict(worker, "spool") == "ok"
+    monkeypatch.setattr(health, "LATE", 0.01)
+    await asyncio.sleep(0.02)
+    assert await verdict(worker, "spool") == "degraded"
+    worker.take_everything()
+    assert await verdict(worker, "spool") == "ok"
+
+
+async def test_a_disk_that_fills_up_degrades_and_a_full_one_fails(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await verdict(worker, "disk") == "ok"
+    monkeypatch.setattr(health, "LITTLE_DISK", 1 << 60)
+    assert await verdict(worker, "disk") == "degraded"
+    monkeypatch.setattr(health, "NO_DISK", 1 << 60)
+    assert await verdict(worker, "disk") == "failing"
+
+
+async def test_a_day_key_that_outlives_its_day_degrades(worker: Worker) -> None:
+    folder = daykeys.folder(worker.data_dir)
+    await worker.client.post("/api/event", json=PAGE)
+    assert await verdict(worker, "day_keys") == "ok"
+    (folder / "Europe~Riga@2026-01-01").write_bytes(bytes(32))
+    assert await verdict(worker, "day_keys") == "degraded"
+    assert (await samples(worker))["headcount_day_keys_left_over", ()] == 1
+    worker.app[keys.EXAMINER]._keys_of_days.destroy_ended(Clock().now())
+    assert await verdict(worker, "day_keys") == "ok"
+
+
+async def test_without_a_place_for_day_keys_the_node_is_not_ready(worker: Worker) -> None:
+    folder = daykeys.folder(worker.data_dir)
+    away = folder.rename(folder.with_name(f"{folder.name}-away"))
+    folder.touch()  # something else stands there
+    assert await verdict(worker, "day_keys") == "failing"
+    folder.unlink()
+    away.rename(folder)
+    assert await verdict(worker, "day_keys") == "ok"
+
+
+async def test_an_old_country_file_degrades(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await verdict(worker, "country_file") == "ok"
+    monkeypatch.setattr(health, "OLD_COUNTRIES", 0)
+    assert await verdict(worker, "country_file") == "degraded"
+
+
+async def test_a_spool_that_cannot_be_read_degrades(worker: Worker) -> None:
+    assert await verdict(worker, "spool_files") == "ok"
+    (worker.data_dir / "spool" / "0.db").write_bytes(b"no database" * 1000)
+    (worker.data_dir / "spool" / "0.lock").touch()
+    assert await verdict(worker, "spool_files") == "degraded"
+
+
+async def test_postgres_is_well_when_it_answers_with_our_schema(tmp_path: Path, dsn: str, empty: str) -> None:
+    for url, expected in ((dsn, "ok"), (empty, "failing"), (make.NO_POSTGRES, "failing")):
+        async with make.worker(tmp_path, {"database_url": url}) as worker:
+            await worker.app[keys.EXAMINER].ask_postgres()
+            assert await verdict(worker, "postgres") == expected
+
+
+async def test_a_postgres_that_falls_silent_is_noticed(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make.worker(tmp_path, {"database_url": dsn}) as worker:
+        await worker.app[keys.EXAMINER].ask_postgres()
+        monkeypatch.setattr(health, "UNANSWERED", -1)
+        assert await verdict(worker, "postgres") == "failing"
+
+
+async def test_health_tells_no_site_path_or_version(worker: Worker) -> None:
+    _, found = await ready(worker)
+    text = str(found)
+    assert not [
+        word for word in (str(worker.data_dir), "example.com", __version__, "postgresql:") if word in text
+    ]
 
 
 async def test_figures_are_counted_by_reason_and_add_up(worker: Worker) -> None:
