@@ -24,7 +24,8 @@ numbers = itertools.count(1000)
 class Node:
     """One node on one data directory; `engine` may be thrown away and opened again, as after a kill."""
 
-    def __init__(self, folder: Path, dsn: str) -> None:
+    def __init__(self, folder: Path, dsn: str, max_values: int = 10_000) -> None:
+        self.max_values = max_values
         self.folder = folder
         self.clock = make.Hands()
         self.dsn = dsn
@@ -43,7 +44,7 @@ class Node:
             self.settings,
             self.folder / "spool",
             self.clock,
-            10_000,
+            self.max_values,
             1 << 30,
             numbers.__next__,
             figures.Figures(),
@@ -69,9 +70,9 @@ class Node:
 
 
 @asynccontextmanager
-async def a_node(folder: Path, dsn: str, *sites: Any) -> AsyncIterator[Node]:
+async def a_node(folder: Path, dsn: str, *sites: Any, max_values: int = 10_000) -> AsyncIterator[Node]:
     SettingsFile(folder / "settings.msgpack").write(Settings(list(sites) or [make.site()]))
-    node = Node(folder, dsn)
+    node = Node(folder, dsn, max_values)
     try:
         yield node
     finally:

@@ -16,10 +16,11 @@ from aiohttp import web
 from headcount import errors, logs
 from headcount.clock import Clock
 from headcount.config import Config
-from headcount.jobs import drain, loop, purge, redact
+from headcount.jobs import audit, drain, loop, purge, redact
 from headcount.jobs.licenses import LicenseJobs
 from headcount.jobs.loop import Job
 from headcount.privacy import door
+from headcount.services.audits import Audits
 from headcount.services.backups import Backups
 from headcount.services.checks import Checks
 from headcount.services.collector import Collector
@@ -65,6 +66,10 @@ def database_of(config: Config, size: int = 4) -> Database:
     """The configured Postgres, or the own one, which somebody else has started."""
     own = embedded.Embedded(config.data_dir)
     return Database(lambda: config.database_url or own.dsn(), size)
+
+
+def audits_of(config: Config, database: Database, clock: Clock) -> Audits:
+    return Audits(database, Sites(database, clock), clock, config.retention_days)
 
 
 def backups_of(config: Config, database: Database, clock: Clock) -> Backups:
@@ -249,6 +254,7 @@ class Rollup:
         stack.callback(copy.close)
         self._of_licenses = LicenseJobs(Installs(database), heartbeats, copy, self.engine, clock)
         self._sweeper = purge.Purge(database, self._sites, counters, clock, config.retention_days)
+        self._auditor = audit.Auditor(audits_of(config, database, clock), self.engine, clock)
         self._redactor = redact.Redactor(database, self.engine, Redactions(database, clock), state, clock)
 
     def jobs(self) -> list[Job]:
@@ -280,6 +286,7 @@ class Rollup:
                 Job("free the seats of silent installs", 60.0, licenses.free_silent),
                 Job("sign the key sets anew", 600.0, self._products.renew_key_sets),
                 Job("forget customers and installs of long ago", 3600.0, self._forget),
+                Job("recount closed days", 60.0, self._auditor.run),
                 Job("purge raw rows", 3600.0, self._sweeper.run),
                 Job("replace what is to be redacted", 1.0, self._redactor.run),
             ]

@@ -235,6 +235,21 @@ comment on column purge.site_id is 'The site whose rows were deleted; null: all 
 comment on column purge.before is 'Raw rows of days before this one are gone.';
 comment on column purge.rows is 'Raw rows removed: hits and visits.';
 
+create table audit (
+    site_id bigint not null,
+    day date not null,
+    ran_at timestamptz not null,
+    compared boolean not null,
+    differences jsonb not null,
+    primary key (site_id, day)
+);
+comment on table audit is 'Whether counters and raw rows of a closed day agree; the last 400 days of it.';
+comment on column audit.site_id is 'The site; 0 for the licenses of all products.';
+comment on column audit.day is 'Local day of the site; UTC for licenses.';
+comment on column audit.ran_at is 'When they were compared.';
+comment on column audit.compared is 'Whether the raw rows of the day were all there.';
+comment on column audit.differences is 'Dimensions that differ, with sums of both sides; no values.';
+
 create table redaction (
     id bigint primary key,
     site_id bigint not null references site (id) on update cascade on delete cascade,

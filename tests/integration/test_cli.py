@@ -21,7 +21,7 @@ COMMANDS = [
     "plan list", "plan set", "license", "license issue", "license show", "license list", "license set",
     "license suspend", "license reinstate", "license revoke", "license renew", "license transfer",
     "license release", "license export", "license erase", "license file", "privacy", "privacy show",
-    "privacy status", "privacy redact", "geoip", "geoip show", "geoip use", "backup", "restore",
+    "privacy status", "privacy redact", "geoip", "geoip show", "geoip use", "audit", "backup", "restore",
 ]  # fmt: skip
 
 

@@ -8,7 +8,20 @@ from typing import Any
 import click
 
 from headcount import __version__, config, errors, logs
-from headcount.cli import backup, doctor, geoip, license, plan, privacy, product, serve, site, stats, token
+from headcount.cli import (
+    audit,
+    backup,
+    doctor,
+    geoip,
+    license,
+    plan,
+    privacy,
+    product,
+    serve,
+    site,
+    stats,
+    token,
+)
 
 HELP = {"-h", "--help"}
 
@@ -51,6 +64,7 @@ for command in (
     license.license,
     privacy.privacy,
     geoip.geoip,
+    audit.audit,
     backup.backup,
     backup.restore,
     doctor.doctor,

@@ -40,6 +40,7 @@ KEPT = (
     "drain",
     "gap",
     "purge",
+    "audit",
     "install_count",
     "install_cell",
     "sharing",

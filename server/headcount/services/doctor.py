@@ -32,6 +32,8 @@ CLOCK_WARN, CLOCK_FAIL = 2.0, 60.0
 """Seconds that our clock and that of Postgres may differ."""
 PATIENCE = 3.0
 """Seconds that whoever is asked may take."""
+AUDITED = timedelta(days=30)
+"""Of which days it is told whether counters and raw rows agree."""
 FIRST_PERSON = 1000
 """From this user id on systemd takes a user for a person, whose leftovers it clears away at logout."""
 
@@ -274,6 +276,8 @@ async def of_postgres(database: Database, clock: Clock) -> list[Finding]:
             after = clock.now()
             version = connection.get_server_version()
             applied = await migrations.are_applied(connection)
+            since = clock.now().date() - AUDITED
+            audited = await database.row("audits_that_differ", since) if applied else None
             names = ("fsync", "full_page_writes", "synchronous_commit")
             off = [
                 name
@@ -296,7 +300,18 @@ async def of_postgres(database: Database, clock: Clock) -> list[Finding]:
         else warn("schema", "it is not the one of this version", "start the server: it brings it up to date"),
         *_of_durability(off),
         _of_clock(apart),
+        *([] if audited is None else [_of_audits(audited["differing"], audited["days"])]),
     ]
+
+
+def _of_audits(differing: int, days: int) -> Finding:
+    if differing:
+        return fail(
+            "counts",
+            f"in {differing} of {days} audits of the last {AUDITED.days} days they differ from the raw rows",
+            "run headcount audit --day DAY for what the log names",
+        )
+    return ok("counts", f"they agree with the raw rows in {days} audits of the last {AUDITED.days} days")
 
 
 def _of_version(major: int) -> Finding:

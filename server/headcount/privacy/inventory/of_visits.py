@@ -174,6 +174,16 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     *fields(
         Place.POSTGRES,
+        "audit",
+        "400 days",
+        site_id="The site; 0 for the licenses of all products.",
+        day="Local day of the site; UTC for licenses.",
+        ran_at="When they were compared.",
+        compared="Whether the raw rows of the day were all there.",
+        differences="Dimensions that differ, with sums of both sides; no values.",
+    ),
+    *fields(
+        Place.POSTGRES,
         "redaction",
         "1 day",
         id="Random identity.",
