@@ -62,6 +62,13 @@ def place(ram: Path, cluster: Path) -> Iterator[Path]:
         yield _with_postgres(folder, cluster)
 
 
+@pytest.fixture(scope="module")
+def shared_place(ram: Path, cluster: Path) -> Iterator[Path]:
+    """A folder for a server that all tests of a file ask."""
+    with _folder(ram) as folder:
+        yield _with_postgres(folder, cluster)
+
+
 @pytest.fixture
 def another_place(ram: Path, cluster: Path) -> Iterator[Path]:
     """A folder for a second server."""
