@@ -141,7 +141,7 @@ class Settings(msgspec.Struct, frozen=True):
     products: list[Product] = []
 
 
-class Hit(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Hit(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """One event as the spool holds it: everything personal has been reduced already."""
 
     site: int
@@ -202,7 +202,7 @@ class Counts(NamedTuple):
 NOTHING = Counts()
 
 
-class HitRow(msgspec.Struct, frozen=True, array_like=True):
+class HitRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A raw event as Postgres keeps it for the raw window."""
 
     site: int
@@ -219,7 +219,7 @@ class HitRow(msgspec.Struct, frozen=True, array_like=True):
     scroll: int | None
 
 
-class VisitRow(msgspec.Struct, frozen=True, array_like=True):
+class VisitRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A raw visit; sent again, whole, with each change."""
 
     site: int
@@ -235,7 +235,7 @@ class VisitRow(msgspec.Struct, frozen=True, array_like=True):
     duration: int
 
 
-class CountRow(msgspec.Struct, frozen=True, array_like=True):
+class CountRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What to add to one daily counter; `dimension` is empty for the site as a whole."""
 
     site: int

@@ -100,9 +100,10 @@ def in_tally(target: tally.Tally, request: Redaction) -> None:
         if site != request.site:
             continue
         for dimension in request.dimensions:
-            _merge_cells(ledger.cells.get(dimension, {}), meant)
+            _merge_cells(dimension, ledger.cells.get(dimension, {}), meant)
         for visit in ledger.visits.values():
             _in_visit(visit, request.dimensions, meant)
+        ledger.change_all()
 
 
 def _fits(value: str, parts: list[str]) -> bool:
@@ -122,10 +123,10 @@ def _fits(value: str, parts: list[str]) -> bool:
     return value.startswith(first) and value.endswith(last) and len(value) - len(last) >= at
 
 
-def _merge_cells(cells: dict[str, tally.Cell], meant: Callable[[str], bool]) -> None:
+def _merge_cells(dimension: str, cells: dict[str, tally.Cell], meant: Callable[[str], bool]) -> None:
     found = [value for value in cells if meant(value)]
     for value in found:
-        old, into = cells.pop(value), cells.setdefault(REDACTED, tally.Cell())
+        old, into = cells.pop(value), cells.setdefault(REDACTED, tally.Cell(dimension, REDACTED))
         union = datasketches.hll_union(tally.LG_K)
         union.update(old.sketch)
         union.update(into.sketch)
@@ -146,11 +147,9 @@ def _in_visit(visit: Visit, dimensions: Collection[str], meant: Callable[[str], 
         for name, value in zip(VISIT_DIMENSIONS, visit.attributes, strict=True)
     )
     for dimension in dimensions:
-        touched = visit.touched.get(dimension, {})
-        for value in [value for value in touched if meant(value)]:
-            old, into = touched.pop(value), touched.setdefault(REDACTED, [0, 0])
-            into[0] += old[0]
-            into[1] += old[1]
+        if dimension in visit.touched:
+            values = [REDACTED if meant(value) else value for value in visit.touched[dimension]]
+            visit.touched[dimension] = list(dict.fromkeys(values))
 
 
 def _hit(row: HitRow, request: Redaction, meant: Callable[[str], bool]) -> HitRow:

@@ -1,8 +1,8 @@
 """The visit engine's core: what a visit is, and what it adds to the counts.
 
 A visit ends after 30 minutes without an event, or at local midnight. An engagement event never opens one.
-`contribution` is a pure function of a visit's state: whoever counts adds contribution(after) minus
-contribution(before), so that counters and raw rows agree at every moment.
+What a visit adds to the counts follows from its state alone: `whole` is added to the values that stand for the
+visit as a whole, its bounce and duration also to each value that one of its events touched.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ HOUR = "hour"
 """The dimension of local hours, as Unix seconds; kept in a table of its own."""
 
 Key = tuple[str, str]
+NEW = Counts(visits=1)
+"""What a visit adds before its first event."""
 
 
-class Visit(msgspec.Struct, array_like=True):
+class Visit(msgspec.Struct, array_like=True, gc=False):
     """An open visit. Lives in the rollup's memory and its state file, until it ends or its day does."""
 
     site: int
@@ -47,10 +49,12 @@ class Visit(msgspec.Struct, array_like=True):
     events: int = 0
     interactive: int = 0
     order: int = 0
-    touched: dict[str, dict[str, list[int]]] = {}
-    """Dimension, value: [page views, events] of it in this visit."""
+    touched: dict[str, list[str]] = {}
+    """Dimension: the values that events of this visit stand for, each once."""
     scroll: dict[str, int] = {}
     """Page: deepest scroll in percent."""
+    row: int = 0
+    """Where the state file has it; 0: nowhere yet."""
 
 
 def begins(hit: Hit) -> bool:
@@ -106,22 +110,16 @@ def add(visit: Visit, hit: Hit) -> HitRow:
     visit.events += 1
     visit.pageviews += is_view
     visit.interactive += hit.interactive and not is_view
-    for dimension, value in touches(hit):
-        touch = visit.touched.setdefault(dimension, {}).setdefault(value, [0, 0])
-        touch[0] += is_view
-        touch[1] += 1
     return row
 
 
-def touches(hit: Hit) -> list[Key]:
-    """The event-level values that an event stands for."""
-    return [
-        ("page", hit.page),
-        ("hostname", hit.hostname),
-        ("name", hit.name),
-        (HOUR, str(hit.hour)),
-        *((f"props:{name}", value) for name, value in hit.props),
-    ]
+def touch(visit: Visit, dimension: str, value: str) -> bool:
+    """An event of the visit stands for this value; whether it is the first."""
+    touched = visit.touched.setdefault(dimension, [])
+    if value in touched:
+        return False
+    touched.append(value)
+    return True
 
 
 def is_bounce(visit: Visit) -> bool:
@@ -134,22 +132,13 @@ def duration(visit: Visit) -> int:
     return (visit.last - visit.started) // 1000
 
 
-def contribution(visit: Visit) -> dict[Key, Counts]:
-    """What this visit adds to each counter."""
-    bounces, seconds = int(is_bounce(visit)), duration(visit)
-    whole = Counts(1, visit.pageviews, visit.events, bounces, seconds)
-    counts: dict[Key, Counts] = {key: whole for key in visit_keys(visit)}
-    for dimension, values in visit.touched.items():
-        for value, (pageviews, events) in values.items():
-            counts[dimension, value] = Counts(1, pageviews, events, bounces, seconds)
-    for page, depth in visit.scroll.items():
-        if ("page", page) in counts:
-            counts["page", page] = counts["page", page]._replace(scroll=depth, scroll_visits=1)
-    return counts
+def whole(visit: Visit) -> Counts:
+    """What this visit adds to each value that stands for it as a whole."""
+    return Counts(1, visit.pageviews, visit.events, int(is_bounce(visit)), duration(visit))
 
 
-def visit_keys(visit: Visit) -> list[Key]:
-    """The keys that stand for the visit as a whole."""
+def keys(visit: Visit) -> list[Key]:
+    """The values that stand for the visit as a whole."""
     return [
         WHOLE,
         *zip(VISIT_DIMENSIONS, visit.attributes, strict=True),

@@ -22,12 +22,17 @@ insert into gap (source, first_missing, last_missing, found_at) values ($1, $2, 
 -- Which of these sites still exist; they cannot be deleted or reset until the flush is in.
 select id from site where id = any($1::bigint[]) for key share;
 
+-- name: stage_counts
+-- Where counts are copied to on their way into the counters. Made once a connection, for the catalogue's sake.
+create temp table if not exists staged_count (like counter) on commit delete rows;
+
 -- name: add_counts
--- Add differences to daily counters.
+-- Add differences to daily counters, in an order that is the same for all nodes.
 insert into counter (site_id, day, dimension, value, visitors, visits, pageviews, events, bounces, duration,
     scroll, scroll_visits)
-select * from unnest($1::bigint[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+select site_id, day, dimension, value, visitors, visits, pageviews, events, bounces, duration, scroll, scroll_visits
+from staged_count
+order by site_id, day, dimension collate "C", value collate "C"
 on conflict (site_id, dimension, day, value) do update set
     visitors = counter.visitors + excluded.visitors,
     visits = counter.visits + excluded.visits,
@@ -38,13 +43,16 @@ on conflict (site_id, dimension, day, value) do update set
     scroll = counter.scroll + excluded.scroll,
     scroll_visits = counter.scroll_visits + excluded.scroll_visits;
 
+-- name: stage_hours
+-- Where counts are copied to on their way into the hourly totals.
+create temp table if not exists staged_hour (like hour) on commit delete rows;
+
 -- name: add_hours
 -- Add differences to hourly totals.
 insert into hour (site_id, day, hour, visitors, visits, pageviews, events, bounces, duration)
-select site_id, day, to_timestamp(hour), visitors, visits, pageviews, events, bounces, duration
-from unnest($1::bigint[], $2::date[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-    $8::bigint[], $9::bigint[])
-    as row (site_id, day, hour, visitors, visits, pageviews, events, bounces, duration)
+select site_id, day, hour, visitors, visits, pageviews, events, bounces, duration
+from staged_hour
+order by site_id, day, hour
 on conflict (site_id, day, hour) do update set
     visitors = hour.visitors + excluded.visitors,
     visits = hour.visits + excluded.visits,
@@ -59,21 +67,13 @@ insert into dropped (site_id, day, reason, count)
 select * from unnest($1::bigint[], $2::date[], $3::text[], $4::bigint[])
 on conflict (site_id, day, reason) do update set count = dropped.count + excluded.count;
 
+-- name: stage_visits
+-- Where raw visits are copied to on their way.
+create temp table if not exists staged_visit (like visit) on commit delete rows;
+
 -- name: put_visits
 -- Raw visits as they stand now.
-insert into visit (site_id, day, visit, minute, source, referrer, channel, utm_source, utm_medium, utm_campaign,
-    utm_content, utm_term, country, device, browser, browser_version, os, os_version, screen, language,
-    entry_page, exit_page, pageviews, events, bounce, duration)
-select site_id, day, visit, to_timestamp(minute), source, referrer, channel, utm_source, utm_medium, utm_campaign,
-    utm_content, utm_term, country, device, browser, browser_version, os, os_version, screen, language,
-    entry_page, exit_page, pageviews, events, bounce, duration
-from unnest($1::bigint[], $2::date[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-    $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::int[], $24::int[],
-    $25::boolean[], $26::int[])
-    as row (site_id, day, visit, minute, source, referrer, channel, utm_source, utm_medium, utm_campaign,
-        utm_content, utm_term, country, device, browser, browser_version, os, os_version, screen, language,
-        entry_page, exit_page, pageviews, events, bounce, duration)
+insert into visit select * from staged_visit order by site_id, day, visit
 on conflict (site_id, day, visit) do update set
     minute = excluded.minute,
     exit_page = excluded.exit_page,

@@ -236,8 +236,7 @@ def taken(target: tally.Tally, *hits: Any) -> Flush:
     """What the tally gives out for the hits, as if its state had been saved."""
     flush = target.take(hits, lambda _: True)
     for ledger in target.ledgers.values():
-        ledger.changes.clear()
-        ledger.changed_visits.clear()
+        ledger.stored()
     return flush
 
 

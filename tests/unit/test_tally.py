@@ -30,8 +30,7 @@ def take(target: tally.Tally, *records: Record) -> Flush:
 def stored(target: tally.Tally, flush: Flush) -> Flush:
     """As if the state had been saved."""
     for ledger in target.ledgers.values():
-        ledger.changes.clear()
-        ledger.changed_visits.clear()
+        ledger.stored()
     return flush
 
 
@@ -60,10 +59,28 @@ def brute_force(hits: Sequence[Hit]) -> Total:
             visit = visits.begin(group[0], 0)
             for hit in group:
                 visits.add(visit, hit)
-            for key, counts in visits.contribution(visit).items():
+            for key, counts in contribution(group, visit).items():
                 seen[key].add(token)
                 total[key] = (len(seen[key]), total.get(key, (0, NOTHING))[1].plus(counts))
     return total
+
+
+def contribution(hits: Sequence[Hit], visit: visits.Visit) -> dict[tuple[str, str], Counts]:
+    """What one visit adds to each counter, told from all of its events."""
+    whole = visits.whole(visit)
+    counts = dict.fromkeys(visits.keys(visit), whole)
+    for hit in hits:
+        keys = [("page", hit.page), ("hostname", hit.hostname), ("name", hit.name), ("hour", str(hit.hour))]
+        keys += [(f"props:{name}", value) for name, value in hit.props]
+        for key in keys if hit.name != "engagement" else ():
+            sofar = counts.get(key, whole._replace(pageviews=0, events=0))
+            views = sofar.pageviews + (hit.name == "pageview")
+            counts[key] = sofar._replace(pageviews=views, events=sofar.events + 1)
+    for page in {page for dimension, page in counts if dimension == "page"}:
+        depths = [hit.scroll for hit in hits if hit.page == page and hit.scroll is not None]
+        if depths:
+            counts["page", page] = counts["page", page]._replace(scroll=max(depths), scroll_visits=1)
+    return counts
 
 
 def in_order(hits: list[Hit]) -> list[Hit]:
@@ -105,6 +122,36 @@ def test_raw_visits_and_counters_agree_at_every_moment(hits: list[Hit]) -> None:
             *(sum(getattr(row, name) for row in rows.values()) for name in ("pageviews", "bounce")),
         )
         assert raw == (whole.visits, whole.pageviews, whole.bounces)
+
+
+@given(st.lists(make.hits(), min_size=1, max_size=12))
+def test_a_visit_contributes_what_an_obvious_count_says(hits: list[Hit]) -> None:
+    hits = sorted(hits, key=lambda hit: hit.at)
+    hits[0] = make.hit(second=(hits[0].at - make.ms(0)) / 1000)
+    counted = {key: counts for key, (_, counts) in summed([take(new(), *hits)]).items()}
+    events = [hit for hit in hits if hit.name != "engagement"]
+    views = [hit for hit in events if hit.name == "pageview"]
+    bounce = len(views) == 1 and not any(hit.interactive for hit in events if hit.name != "pageview")
+    seconds = (hits[-1].at - hits[0].at) // 1000
+    whole = Counts(1, len(views), len(events), int(bounce), seconds)
+    assert counted["", ""] == counted["country", "LV"] == counted["entry_page", hits[0].page] == whole
+    for page in {hit.page for hit in events}:
+        depths = [hit.scroll for hit in hits if hit.page == page and hit.scroll is not None]
+        assert counted["page", page] == Counts(
+            1,
+            sum(hit.page == page for hit in views),
+            sum(hit.page == page for hit in events),
+            int(bounce),
+            seconds,
+            max(depths, default=0),
+            int(bool(depths)),
+        )
+    assert counted["exit_page", events[-1].page] == whole
+
+
+def test_the_deepest_scroll_of_a_page_counts_once() -> None:
+    flush = take(new(), make.hit(), *(make.hit(name="engagement", scroll=depth) for depth in (30, 90, 60)))
+    assert summed([flush])["page", "/"] == (1, Counts(1, 1, 1, 1, 0, 90, 1))
 
 
 def test_a_visitor_who_comes_back_is_one_visitor_and_two_visits() -> None:

@@ -5,15 +5,16 @@ No row changed by the fence: find out why, never assume. It was applied before, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from headcount import visits
-from headcount.model import NO_SITE, CountRow, Flush, HitRow, VisitRow
+from headcount.model import NO_SITE, VISIT_DIMENSIONS, CountRow, Counts, Flush, HitRow, VisitRow
 from headcount.store.heartbeats import Heartbeats
 from headcount.store.postgres import Database
 
@@ -34,6 +35,21 @@ _HIT_COLUMNS = (
     "props",
     "scroll",
 )
+_VISIT_COLUMNS = (
+    "site_id",
+    "day",
+    "visit",
+    "minute",
+    *VISIT_DIMENSIONS,
+    "entry_page",
+    "exit_page",
+    "pageviews",
+    "events",
+    "bounce",
+    "duration",
+)
+_COUNT_COLUMNS = ("site_id", "day", "dimension", "value", "visitors", *Counts._fields)
+_HOUR_COLUMNS = ("site_id", "day", "hour", "visitors", *Counts._fields[:5])
 
 
 class Applied(Enum):
@@ -118,27 +134,28 @@ class Counters:
         return Flush(*kept)  # type: ignore[arg-type]
 
     async def _add(self, connection: Connection, flush: Flush) -> None:
+        database = self._database
         counts = _summed(flush.counts)
-        hours = [row for row in counts if row.dimension == visits.HOUR]
-        days = [row for row in counts if row.dimension != visits.HOUR]
+        hours = [_hour_record(row) for row in counts if row.dimension == visits.HOUR]
+        days = [_count_record(row) for row in counts if row.dimension != visits.HOUR]
         if flush.hits:
-            await self._database.copy(connection, "hit", _HIT_COLUMNS, map(_hit_record, flush.hits))
+            await database.copy(connection, "hit", _HIT_COLUMNS, map(_hit_record, flush.hits))
         if flush.visits:
-            # A visit that ended and the next of the same visitor are two; one that changed twice is sent once.
-            await self._change(connection, "put_visits", map(_visit_record, flush.visits))
+            await database.change(connection, "stage_visits")
+            await database.copy(connection, "staged_visit", _VISIT_COLUMNS, map(_visit_record, flush.visits))
+            await database.change(connection, "put_visits")
         if days:
-            await self._change(connection, "add_counts", map(_count_record, days))
+            await database.change(connection, "stage_counts")
+            await database.copy(connection, "staged_count", _COUNT_COLUMNS, days)
+            await database.change(connection, "add_counts")
         if hours:
-            await self._change(connection, "add_hours", map(_hour_record, hours))
+            await database.change(connection, "stage_hours")
+            await database.copy(connection, "staged_hour", _HOUR_COLUMNS, hours)
+            await database.change(connection, "add_hours")
         if flush.dropped:
-            await self._change(
-                connection, "add_dropped", ((r.site, r.day, r.reason, r.count) for r in flush.dropped)
-            )
-
-    async def _change(self, connection: Connection, name: str, records: Iterable[Sequence[Any]]) -> None:
-        # Sorted, so that two nodes that touch the same rows take their locks in the same order.
-        columns = map(list, zip(*sorted(records, key=_key), strict=True))
-        await self._database.change(connection, name, *columns)
+            # Sorted, so that two nodes that touch the same rows take their locks in the same order.
+            dropped = sorted((row.site, row.day, row.reason, row.count) for row in flush.dropped)
+            await database.change(connection, "add_dropped", *map(list, zip(*dropped, strict=True)))
 
 
 def _explain(applied: int, number: int) -> Applied:
@@ -163,8 +180,10 @@ def _summed(rows: Iterable[CountRow]) -> list[CountRow]:
     return list(sums.values())
 
 
-def _key(record: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(record[:4])
+@lru_cache(maxsize=1000)
+def _moment(seconds: int) -> datetime:
+    """Most rows of a flush share their minute."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _hit_record(row: HitRow) -> tuple[Any, ...]:
@@ -173,8 +192,8 @@ def _hit_record(row: HitRow) -> tuple[Any, ...]:
         row.day,
         row.visit,
         row.order,
-        datetime.fromtimestamp(row.minute, UTC),
-        datetime.fromtimestamp(row.hour, UTC),
+        _moment(row.minute),
+        _moment(row.hour),
         row.name,
         row.hostname,
         row.page,
@@ -188,7 +207,7 @@ def _visit_record(row: VisitRow) -> tuple[Any, ...]:
         row.site,
         row.day,
         row.visit,
-        row.minute,
+        _moment(row.minute),
         *row.attributes,
         row.entry_page,
         row.exit_page,
@@ -204,4 +223,4 @@ def _count_record(row: CountRow) -> tuple[Any, ...]:
 
 
 def _hour_record(row: CountRow) -> tuple[Any, ...]:
-    return (row.site, row.day, int(row.value), row.visitors, *row.counts[:5])
+    return (row.site, row.day, _moment(int(row.value)), row.visitors, *row.counts[:5])

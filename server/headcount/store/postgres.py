@@ -129,7 +129,11 @@ class Database:
                     timeout=CONNECT_TIMEOUT,
                     command_timeout=STATEMENT_TIMEOUT,
                     init=_prepare,
-                    server_settings={"application_name": "headcount", "timezone": "UTC"},
+                    server_settings={
+                        "application_name": "headcount",
+                        "timezone": "UTC",
+                        "client_min_messages": "warning",
+                    },
                 )
             return self._pool
 

@@ -12,31 +12,35 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
 from headcount import tally
 from headcount.licensing import sharing
-from headcount.model import NOTHING, Flush
+from headcount.model import Flush
 from headcount.store import spool
 from headcount.visits import Visit
 
 KEEP_APPLIED = 15 * 60 * 1000
 """Milliseconds that an applied flush is kept."""
 
+CACHE = 16_000
+"""Kilobytes of the file that are kept in memory: the open visits that are busy."""
+
 _SCHEMA = """
 create table if not exists source (name text not null, flush integer not null);
 create table if not exists position (spool text primary key, number integer not null) without rowid;
 create table if not exists visit (
-    site integer not null, zone text not null, day text not null, token integer not null, body blob not null,
-    primary key (site, zone, day, token)
-) without rowid;
+    row integer primary key, site integer not null, zone text not null, day text not null, body blob not null
+);
+create index if not exists visit_ledger on visit (day, site);
 create table if not exists cell (
-    site integer not null, zone text not null, day text not null, dimension text not null, value text not null,
-    sketch blob not null, sent integer not null,
-    primary key (site, zone, day, dimension, value)
-) without rowid;
+    row integer primary key, site integer not null, zone text not null, day text not null,
+    dimension text not null, value text not null, sketch blob not null, sent integer not null
+);
+create index if not exists cell_ledger on cell (day, site);
 create table if not exists sharing (
     product integer not null, license integer not null, day text not null, what text not null,
     sketch blob not null, sent integer not null,
@@ -65,10 +69,16 @@ class State:
             raise BlockingIOError(f"{path.name} is in use by another rollup")
         self._lock = threading.RLock()  # the two steps of the drain come from different threads
         self._db = spool.connect(path)
+        self._db.execute(f"pragma cache_size = -{CACHE}")
         self._db.executescript(_SCHEMA)
         if self._db.execute("select count(*) from source").fetchone() == (0,):
             self._db.execute("insert into source values (?, 0)", (secrets.token_hex(16),))
         (self.source,) = self._db.execute("select name from source").fetchone()
+        (last,) = self._db.execute(
+            "select max(coalesce((select max(row) from visit), 0), coalesce((select max(row) from cell), 0))"
+        ).fetchone()
+        self._rows = count(last + 1)
+        """Rows of visits and cells: those that are new lie side by side, and few pages change in a step."""
         self._waiting_bytes: int | None = None
         """Bytes in the outbox that wait; None: to be added up."""
 
@@ -79,12 +89,11 @@ class State:
 
     def load(self, target: tally.Tally) -> None:
         """Put the stored ledgers into the tally."""
-        for site, zone, day, dimension, value, sketch, sent in self._db.execute(
-            "select site, zone, day, dimension, value, sketch, sent from cell"
+        for row, site, zone, day, dimension, value, sketch, sent in self._db.execute(
+            "select row, site, zone, day, dimension, value, sketch, sent from cell"
         ):
-            key = (site, zone, date.fromisoformat(day))
-            ledger = target.ledgers.setdefault(key, tally.Ledger())
-            ledger.cells.setdefault(dimension, {})[value] = tally.Cell(sketch, sent)
+            ledger = target.ledger(site, zone, date.fromisoformat(day))
+            ledger.cells.setdefault(dimension, {})[value] = tally.Cell(dimension, value, sketch, sent, row)
         for product, license, day, what, sketch, sent in self._db.execute(
             "select product, license, day, what, sketch, sent from sharing"
         ):
@@ -92,27 +101,29 @@ class State:
             sketches[what] = sharing.Sketch(sketch, sent)
         for (body,) in self._db.execute("select body from visit"):
             visit = _visit.decode(body)
-            ledger = target.ledgers.setdefault((visit.site, visit.zone, visit.day), tally.Ledger())
+            ledger = target.ledger(visit.site, visit.zone, visit.day)
             ledger.visits[visit.token] = visit
             ledger.hold_exit(visit)
 
     def changed(self, target: tally.Tally) -> bool:
         """Whether the tally holds anything that is not stored yet."""
         ledgers = target.ledgers.values()
-        return bool(target.sharing.changed) or any(one.changes or one.changed_visits for one in ledgers)
+        return bool(target.sharing.changed) or any(
+            one.changed or one.changed_visits or one.ended for one in ledgers
+        )
 
     def save(self, target: tally.Tally, positions: Mapping[str, int], flush: Flush | None, now: int) -> None:
         """One transaction: what changed in the ledgers, how far the spools are taken, the next flush."""
         with self._transaction():
             for key, ledger in target.ledgers.items():
-                self._save_ledger(key, ledger)
+                if ledger.unsaved:
+                    self._save_ledger(key, ledger, ledger.changed_visits.values())
             self._save_sharing(target.sharing)
             self._db.executemany("insert or replace into position values (?, ?)", positions.items())
             if flush is not None:
                 self._append(flush, now)
         for ledger in target.ledgers.values():
-            ledger.changes.clear()
-            ledger.changed_visits.clear()
+            ledger.stored()
         target.sharing.changed.clear()
 
     def destroy(self, keys: Iterable[tally.LedgerKey], days: Iterable[sharing.Key] = ()) -> None:
@@ -133,11 +144,7 @@ class State:
                 if key[0] != site:
                     continue
                 self._delete(key)
-                for dimension, values in ledger.cells.items():
-                    for value in values:
-                        ledger.changes.setdefault((dimension, value), list(NOTHING))
-                ledger.changed_visits |= ledger.visits.keys()
-                self._save_ledger(key, ledger)
+                self._save_ledger(key, ledger, ledger.visits.values())
             self._waiting_bytes = None
             self._db.execute("delete from outbox where applied_at is not null")
             for number, body in self._db.execute("select number, body from outbox").fetchall():
@@ -237,21 +244,26 @@ class State:
         self._db.close()
         self.marks.close()
 
-    def _save_ledger(self, key: tally.LedgerKey, ledger: tally.Ledger) -> None:
+    def _save_ledger(self, key: tally.LedgerKey, ledger: tally.Ledger, changed: Iterable[Visit]) -> None:
         site, zone, day = key[0], key[1], key[2].isoformat()
-        cells = [(*pair, ledger.cell(pair)) for pair in ledger.changes]
+        cells = [cell for cell in ledger.changed if cell.moved]
+        open_visits = [visit for visit in changed if ledger.visits.get(visit.token) is visit]
+        for cell in cells:
+            cell.row = cell.row or next(self._rows)
+        for visit in open_visits:
+            visit.row = visit.row or next(self._rows)
         self._db.executemany(
-            "insert or replace into cell values (?, ?, ?, ?, ?, ?, ?)",
-            [(site, zone, day, dim, value, cell.packed(), cell.sent) for dim, value, cell in cells],
+            "insert into cell values (?, ?, ?, ?, ?, ?, ?, ?)"
+            " on conflict (row) do update set sketch = excluded.sketch, sent = excluded.sent",
+            [
+                (cell.row, site, zone, day, cell.dimension, cell.value, cell.packed(), cell.sent)
+                for cell in cells
+            ],
         )
-        open_now = [token for token in ledger.changed_visits if token in ledger.visits]
+        self._db.executemany("delete from visit where row = ?", [(visit.row,) for visit in ledger.ended])
         self._db.executemany(
-            "insert or replace into visit values (?, ?, ?, ?, ?)",
-            [(site, zone, day, token, _encode(ledger.visits[token])) for token in open_now],
-        )
-        self._db.executemany(
-            "delete from visit where site = ? and zone = ? and day = ? and token = ?",
-            [(site, zone, day, token) for token in ledger.changed_visits - ledger.visits.keys()],
+            "insert into visit values (?, ?, ?, ?, ?) on conflict (row) do update set body = excluded.body",
+            [(visit.row, site, zone, day, _encode(visit)) for visit in open_visits],
         )
 
     def _save_sharing(self, found: sharing.Sharing) -> None:

@@ -240,10 +240,10 @@ ENTRIES: tuple[Entry, ...] = (
         Place.STATE,
         "visit",
         VISIT,
+        row="Its place in the file.",
         site="The site.",
         zone="Time zone of the day.",
         day="Local day of the site.",
-        token="Stands for a visitor on one day; pseudonymous until the day's key is destroyed.",  # noqa: S106 - a purpose
         body="The record Visit.",
     ),
     *fields(
@@ -264,13 +264,15 @@ ENTRIES: tuple[Entry, ...] = (
         events="Page views and custom events.",
         interactive="Interactive custom events, for the bounce.",
         order="How many raw rows it has.",
-        touched="Pages, hosts, events, hours and properties it touched, with counts.",
+        touched="Pages, hosts, events, hours and properties it touched.",
         scroll="Deepest scroll of each page in percent.",
+        row="Its place in the file.",
     ),
     *fields(
         Place.STATE,
         "cell",
         DAY,
+        row="Its place in the file.",
         site="The site.",
         zone="Time zone of the day.",
         day="Local day of the site.",
