@@ -9,6 +9,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -44,6 +45,8 @@ from headcount.store.settings import SettingsFile
 from headcount.store.spool import Spool
 from headcount.store.state import State
 from headcount.web import keys, middleware, routes, script
+from headcount.web.edge import Edge
+from headcount.web.hot import Hot
 from headcount.wire import event, site
 
 log = logging.getLogger(__name__)
@@ -119,7 +122,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         )
         app[keys.CONFIG] = config
         app[keys.COLLECTOR] = collector
-        app[keys.CHECKS] = Checks(
+        checks = app[keys.CHECKS] = Checks(
             settings, copy, installs, collector, lookups, secret_key, clock, board.figures
         )
         examiner = app[keys.EXAMINER] = Examiner(
@@ -136,7 +139,8 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
         )
         app[keys.BOARD] = board
         app[keys.FIGURES] = board.figures
-        app[keys.LIMITER] = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
+        limiter = Limiter(config.rate_limit, config.rate_burst, clock.monotonic)
+        app[keys.HOT] = Hot(config, settings, collector, checks, limiter)
         app[keys.MANAGEMENT] = Management(database, clock, secret_key)
         app[keys.PRODUCT_REPORTS] = ProductReports(database, clock)
         app[keys.REPORTS] = reports_of(config, database, clock)
@@ -171,7 +175,7 @@ async def serve_web(
 ) -> None:
     """Answer requests until told to stop, then finish those under way. `ready` is called once it listens."""
     asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
-    async with application(config) as app:
+    async with application(config) as app, AsyncExitStack() as stack:
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -180,26 +184,40 @@ async def serve_web(
             shutdown_timeout=DRAIN_SECONDS,
         )
         await runner.setup()
-        try:
-            site = web.SockSite(runner, listener, backlog=1024)
-            await site.start()
-            # What was loaded lives as long as the process: the collector of garbage need not walk it each time.
-            gc.collect()
-            gc.freeze()
-            ready()
-            await stop.wait()
-            await site.stop()
-            app[keys.STOPPING].set()
-            await _linger(runner)
-        finally:
-            await runner.cleanup()
+        stack.push_async_callback(runner.cleanup)
+        listening = await stack.enter_async_context(_listen(app, runner, listener))
+        # What was loaded lives as long as the process: the collector of garbage need not walk it each time.
+        gc.collect()
+        gc.freeze()
+        ready()
+        await stop.wait()
+        listening.close()
+        app[keys.STOPPING].set()
 
 
-async def _linger(runner: web.AppRunner) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_SECONDS):
-            while runner.server is not None and runner.server.connections:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.02)
+@asynccontextmanager
+async def _listen(
+    app: web.Application, runner: web.AppRunner, listener: socket.socket
+) -> AsyncIterator[asyncio.Server]:
+    """The edge on this socket and aiohttp behind it, or aiohttp alone; at the end they finish what they have."""
+    behind = cast("web.Server", runner.server)  # the runner is set up
+    edge = Edge(
+        app[keys.HOT],
+        app[keys.FIGURES],
+        behind,
+        lambda: len(behind.connections),
+        app[keys.STOPPING],
+        KEEP_ALIVE,
+    )
+    front = edge if app[keys.CONFIG].edge else behind
+    async with AsyncExitStack() as stack:
+        await _in_background(stack, [Job("end connections that wait too long", 1.0, edge.sweep)])
+        yield await asyncio.get_running_loop().create_server(front, sock=listener, backlog=1024)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while edge.connections or behind.connections:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.02)
+        await edge.finish(DRAIN_SECONDS)
 
 
 async def serve_rollup(config: Config, stop: asyncio.Event, ready: Callable[[], None]) -> None:

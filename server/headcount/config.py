@@ -128,6 +128,11 @@ class Config:
         _text,
         "Country file in MaxMind's format; empty: geoip.mmdb in the data directory, or the shipped one",
     )
+    edge: bool = _setting(
+        "on",
+        lambda value: _one_of(value, ("on", "off")) == "on",
+        "on or off: whether plain events and license checks are answered before aiohttp",
+    )
     metrics_token: str = _setting(
         "",
         lambda value: _token(value) if value else "",
@@ -182,6 +187,8 @@ def _variable(name: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
         return f"[{value[0]}]:{value[1]}" if ":" in value[0] else f"{value[0]}:{value[1]}"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:g}"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,32 +1,56 @@
-"""A load from this process on one core, against a server on another: requests are made before, answers counted."""
+"""A load by `wrk` from one core, against a server that has another to itself; what it took of that core."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import time
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-TICKS = os.sysconf("SC_CLK_TCK")
-PATIENCE = 120.0
-"""Seconds that one run may take."""
+CONNECTIONS = 64
 SERVER_CORE, LOAD_CORE = 0, max(os.cpu_count() or 1, 2) - 1
+TICKS = os.sysconf("SC_CLK_TCK")
+
+# Each connection sends the next request as soon as the last was answered.
+_SCRIPT = """
+local file = io.open(os.getenv("REQUESTS"), "rb")
+local requests, count, at = {}, 0, 0
+while true do
+    local size = file:read(8)
+    if not size then break end
+    count = count + 1
+    requests[count] = file:read(tonumber(size))
+end
+file:close()
+request = function()
+    at = at % count + 1
+    return requests[at]
+end
+done = function(summary, latency)
+    local e = summary.errors
+    io.stderr:write(string.format('{"requests": %d, "microseconds": %d, "failed": %d, "p99": %d}',
+        summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
+        latency:percentile(99)))
+end
+"""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Result:
     """What one run gave."""
 
     requests: int
     seconds: float
     cpu_seconds: float
-    """Of the server."""
+    """Of the server's process."""
 
     @property
     def rate(self) -> float:
+        """Requests a second."""
         return self.requests / self.seconds
 
     @property
@@ -35,56 +59,38 @@ class Result:
         return self.cpu_seconds / self.requests * 1e6
 
 
-class Connection(asyncio.Protocol):
-    """Sends the next request as soon as the last was answered with this status, until there is none."""
-
-    def __init__(self, requests: Iterator[bytes], status: bytes, done: asyncio.Future[None]) -> None:
-        self._requests = requests
-        self._status = status
-        self._done = done
-        self._buffer = b""
-        self._length = -1
-        self.answered = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self._next()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if self._length < 0:
-            head, end, _ = self._buffer.partition(b"\r\n\r\n")
-            if not end:
-                return
-            if not head.startswith(b"HTTP/1.1 " + self._status):
-                self._done.set_exception(RuntimeError(head.decode()))
-                return
-            lower = head.lower()
-            at = lower.index(b"content-length: ") + 16
-            self._length = len(head) + 4 + int(lower[at:].split(b"\r\n", 1)[0])
-        if len(self._buffer) >= self._length:
-            self._buffer, self._length = self._buffer[self._length :], -1
-            self.answered += 1
-            self._next()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_exception(error or RuntimeError("the server has closed the connection"))
-
-    def _next(self) -> None:
-        request = next(self._requests, None)
-        if request is not None:
-            self._transport.write(request)
-        elif not self._done.done():
-            self._done.set_result(None)
-            self._transport.close()
+def post(path: str, body: bytes, *headers: str, content_type: str = "application/json") -> bytes:
+    """A request as a browser or a product sends it."""
+    lines = [f"POST {path} HTTP/1.1", "Host: count.example.com", f"Content-Type: {content_type}", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-def post(path: str, body: bytes, content_type: str = "application/json") -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+async def run(port: int, pid: int, requests: Sequence[bytes], seconds: float) -> Result:
+    """Send the requests, again and again. Raises RuntimeError if one is not answered with 2xx."""
+    with tempfile.TemporaryDirectory() as folder:
+        script, file = Path(folder, "load.lua"), Path(folder, "requests")
+        script.write_text(_SCRIPT)
+        file.write_bytes(b"".join(b"%08d%s" % (len(request), request) for request in requests))
+        command = ["taskset", "-c", str(LOAD_CORE), _wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s"]
+        before = cpu_seconds(pid)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "-s",
+            str(script),
+            f"http://127.0.0.1:{port}/",
+            env={**os.environ, "REQUESTS": str(file)},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await asyncio.wait_for(process.communicate(), seconds + 60)
+        used = cpu_seconds(pid) - before
+    found = json.loads(said.decode())
+    if found["failed"]:
+        raise RuntimeError(f"{found['failed']} of {found['requests']} requests failed")
+    return Result(found["requests"], found["microseconds"] / 1e6, used)
 
 
+<<<<<<< HEAD
 async def run(port: int, pid: int, requests: list[bytes], status: bytes, connections: int = 32) -> Result:
     """Send all requests; Raises RuntimeError for an answer of another status."""
     loop = asyncio.get_running_loop()
@@ -111,3 +117,16 @@ def cpu_of_tree(pid: int) -> float:
 
 def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+=======
+def cpu_seconds(pid: int) -> float:
+    """CPU time that the process has used, of all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _wrk() -> str:
+    found = shutil.which("wrk")
+    if found is None:
+        raise SystemExit("make bench needs wrk and nginx: apt-get install wrk nginx-light")
+    return found
+>>>>>>> 374ab6c (Answer plain events and checks at an edge before aiohttp)

@@ -7,30 +7,13 @@ from aiohttp import web
 from headcount import errors
 from headcount.licensed import Product
 from headcount.model import Scope, Site, Token
-from headcount.services import sites
 from headcount.web import keys
-
-
-def token_of(request: web.Request) -> Token | None:
-    """The token of the request; None if it brings none. Raises NotAllowed for one that is not known."""
-    given = request.headers.get("Authorization")
-    if given is None:
-        return None
-    scheme, _, text = given.partition(" ")
-    if scheme.lower() != "bearer" or not text.strip():
-        raise errors.NotAllowed("authorization", "must be `Bearer TOKEN`")
-    try:
-        token = request.app[keys.SETTINGS].token(sites.digest(text.strip()))
-    except UnicodeEncodeError:
-        token = None
-    if token is None:
-        raise errors.NotAllowed("authorization", "the token is not known")
-    return token
+from headcount.web.bearer import token_of
 
 
 def require(request: web.Request, scope: Scope) -> Token:
     """The token of the request, which must have this scope. Raises NotAllowed."""
-    token = token_of(request)
+    token = token_of(request.headers, request.app[keys.SETTINGS])
     if token is None:
         raise errors.NotAllowed("authorization", f"a token of scope {scope} is required")
     if scope not in token.scopes:

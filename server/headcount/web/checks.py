@@ -10,37 +10,33 @@ from aiohttp import web
 from headcount import errors
 from headcount.licensed import Heartbeat
 from headcount.licensing import jws
-from headcount.licensing import keys as license_keys
 from headcount.model import Ignored
-from headcount.privacy import door, kept
+from headcount.privacy import kept
 from headcount.privacy.inventory.entry import INSTALL, RAW
 from headcount.services.licenses import STAYS_FOR_THE_HOLDER
-from headcount.web import auth, keys
+from headcount.web import answers, auth, keys
 from headcount.web.body import read
-from headcount.web.collect import client_of
-from headcount.web.middleware import answer
 from headcount.wire import check as wire
 
 
 async def check(request: web.Request) -> web.Response:
-    """The signed answer to a check, which is also the heartbeat."""
-    client = client_of(request)
+    """The signed answer to a check; the edge takes most of them before."""
+    hot = request.app[keys.HOT]
     try:
-        question = await _question(request, client)
-        return answer(await request.app[keys.CHECKS].check(question, client))
-    except (errors.TooManyRequests, errors.BadInput) as error:
-        limited = isinstance(error, errors.TooManyRequests)
-        reason = Ignored.LICENSE_RATE_LIMIT if limited else Ignored.LICENSE_INVALID
-        request.app[keys.COLLECTOR].refuse(reason)
+        body = await read(request)
+    except errors.BadInput:
+        request.app[keys.COLLECTOR].refuse(Ignored.LICENSE_INVALID)
         raise
+    return answers.response(await hot.check(request.remote, request.headers, body))
 
 
 async def dry_run(request: web.Request) -> web.Response:
     """Exactly what a check would store. Nothing is stored."""
-    client = client_of(request)
-    question = await _question(request, client, nonce=False)
+    hot = request.app[keys.HOT]
+    client = hot.client(request.remote, request.headers)
+    question = hot.question(client, await read(request), nonce=False)
     heartbeat = await request.app[keys.CHECKS].dry_run(question, client)
-    return answer(shown(heartbeat, question.unknown))
+    return answers.json(shown(heartbeat, question.unknown))
 
 
 async def release(request: web.Request) -> web.Response:
@@ -52,7 +48,7 @@ async def release(request: web.Request) -> web.Response:
     if holder.by_digest:
         auth.licenses_of(request, license.product)
     freed = await request.app[keys.MANAGEMENT].licenses.release(license.id, holder.instance)
-    return answer({"released": bool(freed)})
+    return answers.json({"released": bool(freed)})
 
 
 async def about(request: web.Request) -> web.Response:
@@ -62,7 +58,7 @@ async def about(request: web.Request) -> web.Response:
     found = await request.app[keys.MANAGEMENT].instances.export(license.id)
     if request.headers.get("Accept", "").startswith("text/plain"):
         return web.Response(text=kept.as_text(found))
-    return answer({**found, "why": kept.reasons()})
+    return answers.json({**found, "why": kept.reasons()})
 
 
 async def erase(request: web.Request) -> web.Response:
@@ -70,13 +66,13 @@ async def erase(request: web.Request) -> web.Response:
     holder = await _holder(request)
     license = await request.app[keys.CHECKS].find(holder.key, holder.product)
     erased = await request.app[keys.MANAGEMENT].licenses.erase_installs(license.id)
-    return answer({"erased": erased._asdict(), "stays": STAYS_FOR_THE_HOLDER})
+    return answers.json({"erased": erased._asdict(), "stays": STAYS_FOR_THE_HOLDER})
 
 
 async def key_set(request: web.Request) -> web.Response:
     """The keys of a product, signed by its root key."""
     name = wire.product_of({"product": request.query.get("product")})
-    response = answer({"keys": request.app[keys.CHECKS].key_set(name)})
+    response = answers.json({"keys": request.app[keys.CHECKS].key_set(name)})
     response.headers["Cache-Control"] = "max-age=300"
     return response
 
@@ -84,7 +80,7 @@ async def key_set(request: web.Request) -> web.Response:
 async def jwks(request: web.Request) -> web.Response:
     """The keys that sign answers, of all products, as a JWK Set (RFC 7517, RFC 8037)."""
     found = request.app[keys.CHECKS].public_keys()
-    return answer(
+    return answers.json(
         {
             "keys": [
                 {
@@ -101,23 +97,9 @@ async def jwks(request: web.Request) -> web.Response:
     )
 
 
-async def _question(request: web.Request, client: door.Client, *, nonce: bool = True) -> wire.Question:
-    """The question of the body. Raises TooManyRequests: a client has a bucket, and so has a key."""
-    limiter = request.app[keys.LIMITER]
-    limiter.check(client.key())
-    question = wire.parse(await read(request), nonce=nonce)
-    limiter.check(license_keys.digest(question.key))
-    if question.unknown and nonce:
-        request.app[keys.COLLECTOR].refuse(Ignored.LICENSE_FIELD, count=question.unknown)
-    return question
-
-
 async def _holder(request: web.Request) -> wire.Holder:
-    limiter = request.app[keys.LIMITER]
-    limiter.check(client_of(request).key())
-    holder = wire.holder(await read(request))
-    limiter.check(license_keys.digest(holder.key))
-    return holder
+    hot = request.app[keys.HOT]
+    return hot.holder(hot.client(request.remote, request.headers), await read(request))
 
 
 def shown(heartbeat: Heartbeat, dropped: int) -> dict[str, Any]:

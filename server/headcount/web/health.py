@@ -8,8 +8,7 @@ import msgspec
 from aiohttp import web
 
 from headcount.services.health import Verdict
-from headcount.web import keys
-from headcount.web.middleware import answer
+from headcount.web import answers, keys
 
 
 async def live(request: web.Request) -> web.Response:
@@ -22,4 +21,4 @@ async def ready(request: web.Request) -> web.Response:
     health = await asyncio.to_thread(request.app[keys.EXAMINER].look)
     checks = {name.value: msgspec.to_builtins(finding) for name, finding in health.findings.items()}
     status = 503 if health.status is Verdict.FAILING else 200
-    return answer({"status": health.status, "checks": checks}, status)
+    return answers.json({"status": health.status, "checks": checks}, status)

@@ -10,13 +10,13 @@ from headcount.config import Config
 from headcount.services.checks import Checks
 from headcount.services.collector import Collector
 from headcount.services.health import Examiner
-from headcount.services.limiter import Limiter
 from headcount.services.management import Management
 from headcount.services.product_reports import ProductReports
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites
 from headcount.store.figures import Board, Figures
 from headcount.store.settings import SettingsFile
+from headcount.web.hot import Hot
 from headcount.web.script import Script
 
 CONFIG = web.AppKey("CONFIG", Config)
@@ -25,7 +25,7 @@ CHECKS = web.AppKey("CHECKS", Checks)
 BOARD = web.AppKey("BOARD", Board)
 EXAMINER = web.AppKey("EXAMINER", Examiner)
 FIGURES = web.AppKey("FIGURES", Figures)
-LIMITER = web.AppKey("LIMITER", Limiter)
+HOT = web.AppKey("HOT", Hot)
 MANAGEMENT = web.AppKey("MANAGEMENT", Management)
 PRODUCT_REPORTS = web.AppKey("PRODUCT_REPORTS", ProductReports)
 REPORTS = web.AppKey("REPORTS", Reports)

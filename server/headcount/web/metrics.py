@@ -26,7 +26,6 @@ from headcount.model import Ignored
 from headcount.services.health import Finding, Health, Name, Verdict
 from headcount.store.figures import FLUSH_BUCKETS, Figures, Role, total
 from headcount.web import keys
-from headcount.web.collect import client_of
 
 LEVEL = {Verdict.OK: 0, Verdict.DEGRADED: 1, Verdict.FAILING: 2}
 
@@ -159,7 +158,10 @@ def _admit(request: web.Request) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if token and scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
         return
-    if request.app[keys.CONFIG].knows_its_clients and client_of(request).is_this_machine():
+    if (
+        request.app[keys.CONFIG].knows_its_clients
+        and request.app[keys.HOT].client(request.remote, request.headers).is_this_machine()
+    ):
         return
     raise errors.NotAllowed(
         "authorization", "is required: `Bearer` and HEADCOUNT_METRICS_TOKEN, or ask from the machine itself"

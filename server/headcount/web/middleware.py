@@ -1,39 +1,16 @@
-"""Turns errors into answers, once. No layer but this one knows a status code."""
+"""Turns errors into answers, once, for all that goes through aiohttp."""
 
 from __future__ import annotations
 
 import logging
 
-import orjson
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from headcount import errors
-from headcount.web import keys
+from headcount.web import answers, keys
 
 log = logging.getLogger(__name__)
-
-RETRY_AFTER = 5
-"""Seconds after which a client that got 503 may try again."""
-
-SERVER = "Headcount"
-_EXPOSED = "X-Headcount-Ignored, x-plausible-dropped, Retry-After"
-
-STATUS: dict[type[errors.HeadcountError], int] = {
-    errors.TooLarge: 413,
-    errors.NotAllowed: 401,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.BadInput: 400,
-    errors.TooManyRequests: 429,
-    errors.ServiceBusy: 503,
-    errors.BadConfig: 503,
-}
-
-
-def answer(body: object, status: int = 200) -> web.Response:
-    """A JSON answer."""
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
 
 
 @web.middleware
@@ -42,36 +19,16 @@ async def say_what_went_wrong(request: web.Request, handler: Handler) -> web.Str
     try:
         return await handler(request)
     except errors.HeadcountError as error:
-        return _failed(error)
+        return answers.response(answers.failed(error))
     except web.HTTPException as error:
-        return _spoken(error.status, "request", error.reason.lower(), allow=error.headers.get("Allow"))
+        allowed = error.headers.get("Allow")
+        headers = {"Allow": allowed} if allowed else {}
+        return answers.response(answers.spoken(error.status, "request", error.reason.lower(), headers))
     except ConnectionError:
         raise  # the client has gone: nobody to answer
     except Exception:
         log.exception("failed: %s", _route(request))
-        return _spoken(500, "server", "something went wrong here; it is logged")
-
-
-def _failed(error: errors.HeadcountError) -> web.Response:
-    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-    if isinstance(error, errors.BadInput):
-        body: dict[str, object] = {"errors": {error.field: [error.message]}}
-        if error.index is not None:
-            body["index"] = error.index
-        return answer(body, status)
-    response = answer({"errors": {"server": [error.message]}}, status)
-    if isinstance(error, errors.TooManyRequests):
-        response.headers["Retry-After"] = str(error.retry_after)
-    elif status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER)
-    return response
-
-
-def _spoken(status: int, field: str, text: str, allow: str | None = None) -> web.Response:
-    response = answer({"errors": {field: [text]}}, status)
-    if allow:
-        response.headers["Allow"] = allow
-    return response
+        return answers.response(answers.broken())
 
 
 async def ask_for_body(request: web.Request) -> web.StreamResponse | None:
@@ -79,9 +36,8 @@ async def ask_for_body(request: web.Request) -> web.StreamResponse | None:
     if request.version != HttpVersion11:
         return None
     if request.headers.get("Expect", "").lower() != "100-continue":
-        refused = _spoken(417, "expect", "can only be 100-continue")
-        refused.headers["Server"] = SERVER
-        return refused
+        carried = answers.carried(request.path)
+        return answers.response(answers.spoken(417, "expect", "can only be 100-continue", carried))
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # what counts is the answer
     return None
@@ -103,12 +59,9 @@ async def count_answers(request: web.Request, handler: Handler) -> web.StreamRes
 
 @web.middleware
 async def add_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What every answer carries. Pages of any site may read the answers of the ways in, errors too."""
+    """What every answer carries."""
     response = await handler(request)
-    response.headers["Server"] = SERVER
+    response.headers.update(answers.carried(request.path))
     if request.app[keys.STOPPING].is_set():
         response.force_close()
-    if request.path in ("/api/event", "/h.gif"):
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
     return response

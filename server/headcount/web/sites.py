@@ -12,9 +12,8 @@ from aiohttp import web
 from headcount import errors
 from headcount.model import Scope, Site, Token
 from headcount.store.settings import SettingsFile
-from headcount.web import auth, keys, script
+from headcount.web import answers, auth, keys, script
 from headcount.web.body import read
-from headcount.web.middleware import answer
 from headcount.wire import json
 from headcount.wire import site as wire
 from headcount.wire.site import plain_domain
@@ -26,19 +25,19 @@ SEEN_WITHIN = 2.0
 async def list_sites(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
     found = await request.app[keys.SITES].all()
-    return answer({"sites": [_shown(request, site) for site in found]})
+    return answers.json({"sites": [_shown(request, site) for site in found]})
 
 
 async def add_site(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
     site = await request.app[keys.SITES].add(wire.parse(await read(request)))
     await _seen(request, site)
-    return answer(_shown(request, site), 201)
+    return answers.json(_shown(request, site), 201)
 
 
 async def get_site(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
-    return answer(_shown(request, await request.app[keys.SITES].find(request.match_info["domain"])))
+    return answers.json(_shown(request, await request.app[keys.SITES].find(request.match_info["domain"])))
 
 
 async def set_site(request: web.Request) -> web.Response:
@@ -46,14 +45,14 @@ async def set_site(request: web.Request) -> web.Response:
     fields = wire.parse(await read(request))
     site = await request.app[keys.SITES].set(request.match_info["domain"], fields)
     await _seen(request, site)
-    return answer(_shown(request, site))
+    return answers.json(_shown(request, site))
 
 
 async def reset_site(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
     site = await request.app[keys.SITES].reset(request.match_info["domain"])
     await _seen(request, site)
-    return answer(_shown(request, site))
+    return answers.json(_shown(request, site))
 
 
 async def delete_site(request: web.Request) -> web.Response:
@@ -68,7 +67,7 @@ async def list_tokens(request: web.Request) -> web.Response:
     auth.require(request, Scope.SITES_WRITE)
     sites = request.app[keys.SITES]
     names = await sites.names()
-    return answer({"tokens": [token_shown(token, names) for token in await sites.tokens()]})
+    return answers.json({"tokens": [token_shown(token, names) for token in await sites.tokens()]})
 
 
 async def add_token(request: web.Request) -> web.Response:
@@ -81,7 +80,7 @@ async def add_token(request: web.Request) -> web.Response:
     sites = request.app[keys.SITES]
     text, token = await sites.add_token(asked.site, asked.scopes, asked.product)
     await until(request, lambda settings: token in settings.tokens)
-    return answer({"token": text, **token_shown(token, await sites.names())}, 201)
+    return answers.json({"token": text, **token_shown(token, await sites.names())}, 201)
 
 
 async def delete_token(request: web.Request) -> web.Response:

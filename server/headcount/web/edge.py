@@ -1,0 +1,267 @@
+"""The edge: every connection begins here, and stays for as long as it sends plain requests of the two hot routes.
+
+Whatever is anything else (another route or method, a chunked or large body, a header twice, `Expect`, not quite
+HTTP) is handed over to aiohttp, with all bytes that were read and not answered yet, for the rest of the
+connection's life. So there is one place that must be right about the odd cases, and it is not this one.
+Answers go out in the order of the requests, because one request of a connection is answered at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+from aiohttp.helpers import rfc822_formatted_time
+from multidict import CIMultiDict
+
+from headcount import errors
+from headcount.store.figures import Figures
+from headcount.web import answers
+from headcount.web.answers import Answer
+from headcount.web.body import PATIENCE
+from headcount.web.hot import Headers, Hot
+
+log = logging.getLogger(__name__)
+
+MAX_HEAD = 8 << 10
+MAX_BODY = 64 << 10
+"""Bytes of what is answered here; aiohttp decides about more."""
+MAX_AHEAD = MAX_HEAD + MAX_BODY
+"""Bytes that a connection may send ahead while a request of it is answered; then it is not read from."""
+MAX_CONNECTIONS = 10_000
+"""Connections of one worker; those past it are closed at once."""
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_END = b"\r\n\r\n"
+_METHOD = b"POST /api/"
+_ODD = ("Transfer-Encoding", "Expect", "Upgrade", "Content-Encoding", "HTTP2-Settings")
+
+Route = Callable[[str | None, Headers, bytes], Awaitable[Answer]]
+
+
+class Edge:
+    """Makes the connections of one listening socket, watches them, and ends them in order."""
+
+    def __init__(
+        self,
+        hot: Hot,
+        figures: Figures,
+        behind: Callable[[], asyncio.Protocol],
+        handed_over: Callable[[], int],
+        stopping: asyncio.Event,
+        idle: float,
+    ) -> None:
+        """`behind` makes aiohttp's protocol, `handed_over` counts its connections; `idle` in seconds."""
+        self.routes: Mapping[bytes, tuple[str, Route]] = {
+            b"POST %s HTTP/1.1" % path.encode(): (path, route)
+            for path, route in (("/api/event", hot.event), ("/api/license/check", hot.check))
+        }
+        self.answers = figures.answers
+        self.behind = behind
+        self.connections: set[Connection] = set()
+        self.stopping = stopping
+        """Once it is set, each answer closes its connection."""
+        self._handed_over = handed_over
+        self._elsewhere = 0
+        self._idle = idle
+
+    def __call__(self) -> Connection:
+        return Connection(self)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.connections) + self._elsewhere >= MAX_CONNECTIONS
+
+    async def sweep(self) -> None:
+        """End the connections that wait for too long; once a second."""
+        self._elsewhere = self._handed_over()
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.connections):
+            connection.end_if_late(now, self._idle)
+
+    async def finish(self, seconds: float) -> None:
+        """Close what is idle, answer what is under way; what takes longer is cut off."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.connections:
+                    for connection in list(self.connections):
+                        connection.end_if_idle()
+                    await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            connection.abort()
+
+
+class Connection(asyncio.Protocol):
+    """One connection, until it is handed over or closed."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
+        self._peer: str | None = None
+        self._buffer = b""
+        self._since = self._loop.time()
+        """Since when we wait for what we wait for now: a request, or the rest of one."""
+        self._task: asyncio.Task[None] | None = None
+        self._blocked = False
+        self._read = True
+        # Of the request whose head was read:
+        self._headers: CIMultiDict[str] = CIMultiDict()
+        self._route: tuple[str, Route] | None = None
+        self._begin = 0
+        self._end = 0
+        self._last = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        if self._edge.is_full:
+            self._transport.abort()
+            return
+        name = transport.get_extra_info("peername")
+        self._peer = str(name[0]) if isinstance(name, tuple) else None
+        self._edge.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._edge.connections.discard(self)
+        self._buffer = b""
+        self._blocked = True
+
+    def data_received(self, data: bytes) -> None:
+        if not self._buffer:
+            self._since = self._loop.time()
+        self._buffer += data
+        if self._task is None:
+            self._next()
+        elif self._read and len(self._buffer) > MAX_AHEAD:
+            self._read = False
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        if self._task is None:
+            self._next()
+
+    def end_if_late(self, now: float, idle: float) -> None:
+        """Close a connection that has been silent for too long, or whose request does not come to its end."""
+        waits = now - self._since
+        if self._task is not None or waits < (PATIENCE if self._buffer else idle):
+            return
+        if self._buffer:
+            limit = f"did not arrive within {PATIENCE:.0f} seconds"
+            self._write("", answers.spoken(408, "request", limit), last=True)
+        self._transport.close()
+
+    def end_if_idle(self) -> None:
+        if self._task is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser. Bytes that are no UTF-8 become lone surrogates, as in aiohttp."""
+        self._headers.add(name.decode(), value.decode(errors="surrogateescape"))
+
+    def _next(self) -> None:
+        """Answer the first request that lies here as soon as it is whole; hand the connection over if it is odd."""
+        if self._blocked or not self._buffer:
+            return
+        if self._route is None and not self._read_head():
+            return
+        if len(self._buffer) < self._end or self._route is None:
+            return
+        body, self._buffer = self._buffer[self._begin : self._end], self._buffer[self._end :]
+        if not self._read and len(self._buffer) <= MAX_AHEAD:
+            self._read = True
+            self._transport.resume_reading()
+        self._task = self._loop.create_task(self._answer(self._route, self._headers, body))
+        self._route = None
+
+    def _read_head(self) -> bool:
+        """Whether the head of a plain request is here; then it is read. Hands over what is none."""
+        at = self._buffer.find(_END)
+        if at < 0 and len(self._buffer) <= MAX_HEAD and self._may_become_a_head():
+            return False
+        route = self._edge.routes.get(self._buffer[: self._buffer.find(b"\r\n")])
+        if at > MAX_HEAD or route is None or not self._is_plain(at + len(_END)):
+            self._hand_over()
+            return False
+        self._route = route
+        return True
+
+    def _may_become_a_head(self) -> bool:
+        """Whether it is worth to wait for the rest. aiohttp tells the others what they are."""
+        return self._buffer[: len(_METHOD)] == _METHOD[: len(self._buffer)]
+
+    def _is_plain(self, begin: int) -> bool:
+        """Read the head, which ends before `begin`; whether nothing in it needs aiohttp."""
+        headers: CIMultiDict[str] = CIMultiDict()
+        self._headers = headers
+        try:
+            httptools.HttpRequestParser(self).feed_data(self._buffer[:begin])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
+            return False
+        length = headers.get("Content-Length", "")
+        if len(headers) != len({name.lower() for name in headers}) or any(name in headers for name in _ODD):
+            return False
+        if not (length.isascii() and length.isdigit() and int(length[:9]) <= MAX_BODY and "Host" in headers):
+            return False
+        connection = headers.get("Connection", "keep-alive").lower()
+        self._last = connection == "close"
+        self._begin, self._end = begin, begin + int(length)
+        return connection in ("close", "keep-alive")
+
+    def _hand_over(self) -> None:
+        """From here on the connection is aiohttp's."""
+        self._edge.connections.discard(self)
+        handler, read = self._edge.behind(), self._buffer
+        self._buffer = b""
+        self._transport.set_protocol(handler)
+        handler.connection_made(self._transport)
+        handler.data_received(read)
+
+    async def _answer(self, route: tuple[str, Route], headers: Headers, body: bytes) -> None:
+        path, serve = route
+        try:
+            answer = await serve(self._peer, headers, body)
+        except errors.HeadcountError as error:
+            answer = answers.failed(error)
+        except Exception:
+            log.exception("failed: %s", path)
+            answer = answers.broken()
+        self._edge.answers[path, answer.status // 100] += 1
+        self._task = None
+        self._since = self._loop.time()
+        last = self._last or self._edge.stopping.is_set()
+        self._write(path, answer, last)
+        if last:
+            self._transport.close()
+        else:
+            self._next()
+
+    def _write(self, path: str, answer: Answer, last: bool) -> None:
+        if self._transport.is_closing():
+            return  # the client has gone: nobody to answer
+        self._transport.write(_head(path, answer, last) + answer.body)
+
+
+def _head(path: str, answer: Answer, last: bool) -> bytes:
+    lines = [
+        f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}",
+        *(f"{name}: {value}" for name, value in answers.carried(path).items()),
+        *(f"{name}: {value}" for name, value in answer.headers.items()),
+        f"Content-Type: {answer.content_type}",
+        f"Content-Length: {len(answer.body)}",
+        f"Date: {rfc822_formatted_time()}",
+    ]
+    if last:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode()
