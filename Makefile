@@ -16,7 +16,7 @@ soak: $(DEV) ## The tests of faults in their long form, about a quarter of an ho
 	$(BIN)/pytest -n 4 -rP --soak tests/acceptance/test_faults*.py $(SOAK)
 
 bench: $(DEV) ## Figures, each beside its yardstick in the same run
-	PYTHONPATH=tests $(BIN)/python -m bench.checks $(BENCH)
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 check: $(DEV)
 	$(BIN)/ruff format --check server tests

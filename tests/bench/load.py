@@ -46,7 +46,7 @@ class Result:
     requests: int
     seconds: float
     cpu_seconds: float
-    """Of the server's process."""
+    """Of the server's processes."""
 
     @property
     def rate(self) -> float:
@@ -72,7 +72,7 @@ async def run(port: int, pid: int, requests: Sequence[bytes], seconds: float) ->
         script.write_text(_SCRIPT)
         file.write_bytes(b"".join(b"%08d%s" % (len(request), request) for request in requests))
         command = ["taskset", "-c", str(LOAD_CORE), _wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s"]
-        before = cpu_seconds(pid)
+        before = cpu_of_tree(pid)
         process = await asyncio.create_subprocess_exec(
             *command,
             "-s",
@@ -83,45 +83,26 @@ async def run(port: int, pid: int, requests: Sequence[bytes], seconds: float) ->
             stderr=asyncio.subprocess.PIPE,
         )
         _, said = await asyncio.wait_for(process.communicate(), seconds + 60)
-        used = cpu_seconds(pid) - before
+        used = cpu_of_tree(pid) - before
     found = json.loads(said.decode())
     if found["failed"]:
         raise RuntimeError(f"{found['failed']} of {found['requests']} requests failed")
     return Result(found["requests"], found["microseconds"] / 1e6, used)
 
 
-<<<<<<< HEAD
-async def run(port: int, pid: int, requests: list[bytes], status: bytes, connections: int = 32) -> Result:
-    """Send all requests; Raises RuntimeError for an answer of another status."""
-    loop = asyncio.get_running_loop()
-    waiting = iter(requests)
-    done: list[asyncio.Future[None]] = [loop.create_future() for _ in range(connections)]
-    cpu, began = _cpu(pid), time.perf_counter()
-    for future in done:
-        await loop.create_connection(lambda f=future: Connection(waiting, status, f), "127.0.0.1", port)  # type: ignore[misc]
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*done)
-    return Result(len(requests), time.perf_counter() - began, _cpu(pid) - cpu)
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of CPU that the process has used."""
+def cpu_seconds(pid: int) -> float:
+    """CPU time that the process has used, of all its threads."""
     return sum(map(int, _stat(pid)[11:13])) / TICKS
 
 
 def cpu_of_tree(pid: int) -> float:
     """Seconds of CPU that the process and its children have used, also those that have ended."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(map(int, _stat(pid)[11:15])) / TICKS + sum(map(_cpu, map(int, children)))
+    return sum(map(int, _stat(pid)[11:15])) / TICKS + sum(map(cpu_seconds, map(int, children)))
 
 
 def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-=======
-def cpu_seconds(pid: int) -> float:
-    """CPU time that the process has used, of all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def _wrk() -> str:
@@ -129,4 +110,3 @@ def _wrk() -> str:
     if found is None:
         raise SystemExit("make bench needs wrk and nginx: apt-get install wrk nginx-light")
     return found
->>>>>>> 374ab6c (Answer plain events and checks at an edge before aiohttp)
