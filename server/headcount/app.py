@@ -175,44 +175,38 @@ async def serve_web(
 ) -> None:
     """Answer requests until told to stop, then finish those under way. `ready` is called once it listens."""
     asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
-    async with application(config) as app, AsyncExitStack() as stack:
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=KEEP_ALIVE,
-            shutdown_timeout=DRAIN_SECONDS,
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        listening = await stack.enter_async_context(_listen(app, runner, listener))
+    async with application(config) as app, listening(app, listener):
         # What was loaded lives as long as the process: the collector of garbage need not walk it each time.
         gc.collect()
         gc.freeze()
         ready()
         await stop.wait()
-        listening.close()
-        app[keys.STOPPING].set()
 
 
 @asynccontextmanager
-async def _listen(
-    app: web.Application, runner: web.AppRunner, listener: socket.socket
-) -> AsyncIterator[asyncio.Server]:
+async def listening(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
     """The edge on this socket and aiohttp behind it, or aiohttp alone; at the end they finish what they have."""
-    behind = cast("web.Server", runner.server)  # the runner is set up
-    edge = Edge(
-        app[keys.HOT],
-        app[keys.FIGURES],
-        behind,
-        lambda: len(behind.connections),
-        app[keys.STOPPING],
-        KEEP_ALIVE,
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=KEEP_ALIVE,
+        shutdown_timeout=DRAIN_SECONDS,
     )
-    front = edge if app[keys.CONFIG].edge else behind
+    await runner.setup()
+    behind = cast("web.Server", runner.server)  # the runner is set up
+    stopping = app[keys.STOPPING]
+    edge = Edge(
+        app[keys.HOT], app[keys.FIGURES], behind, lambda: len(behind.connections), stopping, KEEP_ALIVE
+    )
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
         await _in_background(stack, [Job("end connections that wait too long", 1.0, edge.sweep)])
-        yield await asyncio.get_running_loop().create_server(front, sock=listener, backlog=1024)
+        front = edge if app[keys.CONFIG].edge else behind
+        server = await asyncio.get_running_loop().create_server(front, sock=listener, backlog=1024)
+        yield
+        server.close()
+        stopping.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while edge.connections or behind.connections:  # noqa: ASYNC110 - nothing tells

@@ -1,9 +1,9 @@
 """The edge: every connection begins here, and stays for as long as it sends plain requests of the two hot routes.
 
-Whatever is anything else (another route or method, a chunked or large body, a header twice, `Expect`, not quite
-HTTP) is handed over to aiohttp, with all bytes that were read and not answered yet, for the rest of the
-connection's life. So there is one place that must be right about the odd cases, and it is not this one.
-Answers go out in the order of the requests, because one request of a connection is answered at a time.
+Whatever is anything else (another route or method, a chunked or large body, a header twice, `Expect`, a request
+that does not wait for the answer before it, not quite HTTP) is handed over to aiohttp, with all bytes that were
+read and not answered yet, for the rest of the connection's life. So there is one place that must be right about
+the odd cases, and it is not this one. Answers go out in order: one request of a connection is answered at a time.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         self._blocked = False
         self._read = True
         # Of the request whose head was read:
-        self._headers: CIMultiDict[str] = CIMultiDict()
+        self._fields: CIMultiDict[str] = CIMultiDict()
         self._route: tuple[str, Route] | None = None
         self._begin = 0
         self._end = 0
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser. Bytes that are no UTF-8 become lone surrogates, as in aiohttp."""
-        self._headers.add(name.decode(), value.decode(errors="surrogateescape"))
+        self._fields.add(name.decode(), value.decode(errors="surrogateescape"))
 
     def _next(self) -> None:
         """Answer the first request that lies here as soon as it is whole; hand the connection over if it is odd."""
@@ -178,11 +178,11 @@ class Connection(asyncio.Protocol):
             return
         if len(self._buffer) < self._end or self._route is None:
             return
-        body, self._buffer = self._buffer[self._begin : self._end], self._buffer[self._end :]
-        if not self._read and len(self._buffer) <= MAX_AHEAD:
-            self._read = True
-            self._transport.resume_reading()
-        self._task = self._loop.create_task(self._answer(self._route, self._headers, body))
+        if len(self._buffer) > self._end:  # it does not wait for its answers
+            self._hand_over()
+            return
+        body, self._buffer = self._buffer[self._begin :], b""
+        self._task = self._loop.create_task(self._answer(self._route, self._fields, body))
         self._route = None
 
     def _read_head(self) -> bool:
@@ -199,12 +199,13 @@ class Connection(asyncio.Protocol):
 
     def _may_become_a_head(self) -> bool:
         """Whether it is worth to wait for the rest. aiohttp tells the others what they are."""
-        return self._buffer[: len(_METHOD)] == _METHOD[: len(self._buffer)]
+        begins_like_one = self._buffer[: len(_METHOD)] == _METHOD[: len(self._buffer)]
+        return begins_like_one and self._buffer.count(b"\n") == self._buffer.count(b"\r\n")
 
     def _is_plain(self, begin: int) -> bool:
         """Read the head, which ends before `begin`; whether nothing in it needs aiohttp."""
         headers: CIMultiDict[str] = CIMultiDict()
-        self._headers = headers
+        self._fields = headers
         try:
             httptools.HttpRequestParser(self).feed_data(self._buffer[:begin])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
@@ -222,6 +223,8 @@ class Connection(asyncio.Protocol):
     def _hand_over(self) -> None:
         """From here on the connection is aiohttp's."""
         self._edge.connections.discard(self)
+        if not self._read:
+            self._transport.resume_reading()
         handler, read = self._edge.behind(), self._buffer
         self._buffer = b""
         self._transport.set_protocol(handler)
