@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
+import shutil
+import socket
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
 import make
+from headcount import app
 from headcount.cli.main import main
 from headcount.clock import Clock
 from headcount.services import doctor
 from headcount.services.doctor import Finding, Level
 from headcount.services.health import Name
-from headcount.store import geoip
+from headcount.store import daykeys, geoip
 from headcount.store.figures import Figures
 from headcount.store.postgres import Database
 
@@ -186,6 +192,30 @@ async def test_what_a_running_server_says_of_itself_is_passed_on(tmp_path: Path)
     assert levels(doctor.of_the_server(f"http://127.0.0.1:{port}")) == {"server": "warn"}
 
 
+@pytest.mark.parametrize(("given", "level"), [({}, "ok"), ({"trusted_proxies": "127.0.0.1/32"}, "fail")])
+async def test_a_proxy_that_tells_nobody_s_address_is_noticed_through_the_public_url(
+    tmp_path: Path, given: dict[str, str], level: str
+) -> None:
+    # A connection from this machine without a header is what a proxy makes that sets none.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    public = f"http://127.0.0.1:{port}"
+    assert await from_outside(public) == {"public URL": "warn"}
+    config = make.settings(tmp_path, {"public_url": public, **given})
+    async with app.application(config) as application, TestServer(application, port=port):
+        assert await from_outside(public) == {"public URL": level}
+    shutil.rmtree(daykeys.folder(tmp_path))
+
+
+async def from_outside(origin: str) -> dict[str, str]:
+    return await asyncio.to_thread(lambda: levels(doctor.of_the_public_url(origin)))
+
+
+async def test_what_answers_at_the_public_url_may_be_somebody_else() -> None:
+    async with TestServer(web.Application()) as other:
+        assert await from_outside(str(other.make_url("")).rstrip("/")) == {"public URL": "warn"}
+
+
 def test_every_check_of_the_server_has_an_advice() -> None:
     assert doctor.ADVICE.keys() == set(Name)
 
@@ -198,8 +228,8 @@ def test_the_command_changes_nothing_and_its_exit_code_tells_a_failure(
     monkeypatch.setenv("HEADCOUNT_DATABASE_URL", make.NO_POSTGRES)
     well = CliRunner().invoke(main, ["doctor", "--json"])
     assert (well.exit_code, list(json.loads(well.output))) == (0, ["findings", "settings"])
-    monkeypatch.setenv("HEADCOUNT_PUBLIC_URL", "https://count.example")
+    monkeypatch.setenv("HEADCOUNT_TRUSTED_PROXIES", "0.0.0.0/0")
     failing = CliRunner().invoke(main, ["doctor"])
     assert failing.exit_code == 1
-    assert "To do: name its address in HEADCOUNT_TRUSTED_PROXIES" in " ".join(failing.output.split())
+    assert "To do: name the networks of your proxies" in " ".join(failing.output.split())
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ is the matter and, where something is, what to do.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import shutil
 import stat
@@ -82,7 +83,7 @@ async def examine(
         *of_disk(config),
         *await of_postgres(database, clock),
         of_country_file(config, clock),
-        *await asyncio.to_thread(lambda: list(of_the_server(origin))),
+        *await asyncio.to_thread(lambda: [*of_the_server(origin), *of_the_public_url(config.public_url)]),
     ]
 
 
@@ -368,7 +369,7 @@ def of_the_server(origin: str) -> Iterator[Finding]:
     """What the running server says of itself."""
     try:
         found = _ready(origin)
-    except (OSError, ValueError, msgspec.ValidationError):
+    except (OSError, ValueError, http.client.HTTPException):  # msgspec's errors are ValueErrors
         yield warn("server", f"none answers at {origin}", "start it: headcount serve; or tell --server")
         return
     yield ok("server", "it runs")
@@ -376,6 +377,35 @@ def of_the_server(origin: str) -> Iterator[Finding]:
         if check.verdict is not Verdict.OK:
             level = Level.FAIL if check.verdict is Verdict.FAILING else Level.WARN
             yield Finding(level, f"server: {name}", check.says, ADVICE.get(name, "look into the log"))
+
+
+def of_the_public_url(origin: str) -> Iterator[Finding]:
+    """Whether browsers can reach the server, and whether the proxy in between tells whom it speaks for."""
+    if not origin:
+        return
+    try:
+        status, _ = _ask(f"{origin}/health/live")
+        mistaken, _ = _ask(f"{origin}/metrics")  # without a token, for which only this machine gets them
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        yield warn(
+            "public URL",
+            f"{origin} cannot be reached from here ({type(reason).__name__})",
+            "check the proxy, the name and the certificate; from elsewhere too, as some networks hide it from within",
+        )
+        return
+    if status != 200:
+        yield warn(
+            "public URL", f"{origin} answers {status}", "have the proxy pass all paths on to Headcount"
+        )
+    elif mistaken == 200:
+        yield fail(
+            "public URL",
+            "the proxy does not tell whose requests it passes on: all visitors have its address",
+            "have it set the header of HEADCOUNT_ADDRESS_HEADER; deploy/ shows how",
+        )
+    else:
+        yield ok("public URL", f"{origin} reaches the server")
 
 
 class _Check(msgspec.Struct):
@@ -394,12 +424,19 @@ def _origin(config: Config) -> str:
 
 
 def _ready(origin: str) -> dict[str, _Check]:
-    try:
-        with urllib.request.urlopen(f"{origin}/health/ready", timeout=PATIENCE) as answer:  # noqa: S310 - the operator says where
-            body = answer.read(1 << 20)
-    except urllib.error.HTTPError as error:
-        body = error.read(1 << 20)  # 503 says most
+    _, body = _ask(f"{origin}/health/ready")  # 503 says most
     return msgspec.json.decode(body, type=_Ready).checks
+
+
+def _ask(url: str) -> tuple[int, bytes]:
+    """The status and the beginning of the body. Raises OSError."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=PATIENCE) as answer:
+            return answer.status, answer.read(1 << 20)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(1 << 20)
 
 
 def _lines(path: Path) -> list[str]:
