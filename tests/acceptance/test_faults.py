@@ -53,7 +53,7 @@ async def test_whoever_is_killed_under_load_loses_nothing(place: Path, soak: Soa
         sent = Ledger()
         kills = soak.pick(2 if victim != "supervisor" else 1, 50)
         for _ in range(kills):
-            async with Load(server, sent) as load:
+            async with Load(server, sent, rate=soak.pick(200, 40)) as load:
                 await asyncio.sleep(soak.random.uniform(0, 1))
                 await VICTIMS[victim](server)
                 await load.acknowledges(20)
@@ -84,9 +84,9 @@ async def test_a_rolling_restart_under_load_turns_nobody_away(place: Path, soak:
     async with Server(place, **ledger.SETTINGS) as server:
         await server.start()
         sent = Ledger()
-        restarts = soak.pick(1, 50)
+        restarts, rate = soak.pick((1, 100), (50, 20))
         for _ in range(restarts):
-            async with Load(server, sent, keep_alive=False) as load, Load(server, sent, senders=2):
+            async with Load(server, sent, rate=rate, keep_alive=False) as load, Load(server, sent, rate=rate):
                 await server.renew()
                 await load.acknowledges(20)
             await ledger.drained(server)

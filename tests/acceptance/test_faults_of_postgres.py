@@ -127,7 +127,12 @@ async def test_a_whole_start_without_postgres_takes_events_all_the_same(
     place: Path, outside: Outside, soak: Soak
 ) -> None:
     async with Server(place, **ledger.SETTINGS, database_url=outside.start()) as server:
-        await server.start()
+        await asyncio.to_thread(outside.release)
+        starting = asyncio.create_task(server.start())  # the very first: it does not know its sites yet
+        await until(lambda: "rollup" in {role for _, role in server.processes().values()})
+        await asyncio.to_thread(outside.start)
+        await starting
+
         sent = Ledger()
         for _ in range(soak.pick(1, 10)):
             await server.stop()
