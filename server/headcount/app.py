@@ -103,7 +103,6 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
             Spool(config.data_dir / "spool", config.spool_limit, clock.milliseconds)
         )
         database = database_of(config)
-        stack.push_async_callback(database.close)
         lookups = door.Lookups(countries.country, keys_of_days.get, door.Agents())
         collector = Collector(spool, settings, lookups, clock, board.figures)
         stack.push_async_callback(collector.keep_refused)
@@ -167,6 +166,7 @@ async def application(config: Config) -> AsyncIterator[web.Application]:
                 Job("read a replaced country file", 10.0, _plain(lambda: _refresh(countries))),
             ],
         )
+        stack.push_async_callback(database.close)  # before the jobs end: see serve_rollup
         yield app
 
 
@@ -224,12 +224,16 @@ async def serve_rollup(config: Config, stop: asyncio.Event, ready: Callable[[], 
         end_jobs = await _in_background(stack, rollup.jobs())
         ready()
         await stop.wait()
+        await (
+            database.close()
+        )  # a statement under way ends now; were it only cancelled, Postgres would be asked
         await end_jobs()
-        with suppress(
-            TimeoutError, errors.ServiceBusy
-        ):  # what is left is durable, and taken at the next start
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await rollup.engine.finish()
+        finishing = asyncio.create_task(rollup.engine.finish())
+        await asyncio.wait({finishing}, timeout=DRAIN_SECONDS)
+        await database.close()
+        finishing.cancel()
+        with suppress(asyncio.CancelledError, errors.ServiceBusy):
+            await finishing  # what is left is durable, and taken at the next start
 
 
 class Rollup:

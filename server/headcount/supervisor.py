@@ -90,6 +90,8 @@ class Keeper:
                 continue
             code = await _end_of(child, self._stop)
             if self._stop.is_set():
+                if code == -signal.SIGKILL:
+                    log.warning("a %s process did not end when told to, and was killed", self.role)
                 return
             self._died.set()
             delay = FIRST_DELAY if loop.time() - began > OLD_ENOUGH else min(delay * 2, LAST_DELAY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -146,6 +147,27 @@ async def test_a_whole_start_without_postgres_takes_events_all_the_same(
             soak.report(f"started without Postgres: {await ledger.verdict(server, sent)}")
         assert set(sent.statuses) == {202}
         await server.stop()
+
+
+async def test_a_stop_while_postgres_is_silent_loses_nothing(
+    server: Server, proxy: Proxy, soak: Soak
+) -> None:
+    sent = Ledger()
+    for _ in range(soak.pick(1, 10)):
+        async with Load(server, sent) as load:
+            proxy.be_silent()
+            await load.acknowledges(100)
+            began = time.monotonic()
+            await server.stop()
+            took = time.monotonic() - began
+        assert "was killed" not in server.said()
+        proxy.speak()
+        await server.start()
+        await ledger.drained(server)
+        soak.report(
+            f"stopped in {took:.1f} s while Postgres was silent: {await ledger.verdict(server, sent)}"
+        )
+    await server.stop()
 
 
 async def test_a_connection_that_breaks_at_any_moment_counts_nothing_twice(

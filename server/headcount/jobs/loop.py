@@ -42,7 +42,8 @@ async def run(jobs: Sequence[Job]) -> None:
 
 async def _repeat(job: Job) -> None:
     failures = 0
-    while True:
+    task = asyncio.current_task()
+    while task is not None:
         more = False
         try:
             more = bool(await job.work())
@@ -57,6 +58,8 @@ async def _repeat(job: Job) -> None:
             failures += 1
             # In full the first time, then short: a job of a few milliseconds would fill the disk.
             log.error("failed: %s: %s", job.purpose, type(error).__name__, exc_info=failures == 1)
+        if task.cancelling():
+            return  # what broke when it was cancelled has hidden that
         if not more:
             # Jitter, so that jobs of one period do not meet.
             period = min(max(job.period, AFTER_FAILURE), TRY_AGAIN) if failures else job.period
