@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfoNotFoundError
 from headcount import errors, localtime
 from headcount.store import files
 
-RAM_DISKS = (Path("/run"), Path("/dev/shm"))  # noqa: S108 - `folder` looks at what is there
+RAM_DISKS = (Path("/run/headcount"), Path("/run"), Path("/dev/shm"))  # noqa: S108 - `folder` looks at what is there
+"""Best first. /run/headcount is made by systemd (deploy/headcount.service), and for the service alone."""
 GRACE = timedelta(minutes=5)
 SIZE = 32
 
