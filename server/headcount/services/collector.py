@@ -53,11 +53,13 @@ class Collector:
         except errors.HeadcountError as error:
             self._figures.refused[reason_of(error)] += len(events)
             raise
-        ignored = [Ignored(record.reason) for record in records if isinstance(record, Dropped)]
-        self._figures.stored += len(records) - len(ignored)
-        for reason in ignored:
-            self._figures.ignored[reason] += 1
-        return Counter(reason.public for reason in ignored)
+        ignored: Counter[str] = Counter()
+        for record in records:
+            if isinstance(record, Dropped):
+                self._figures.ignored[record.reason] += 1
+                ignored[Ignored(record.reason).public] += 1
+        self._figures.stored += len(records) - ignored.total()
+        return ignored
 
     async def _keep_all(
         self, events: Sequence[Event], client: door.Client, token: Token | None
