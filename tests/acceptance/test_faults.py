@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,11 +29,23 @@ async def _kill_supervisor(server: Server) -> None:
     await server.start()
 
 
+async def _kill_everything(server: Server) -> None:
+    """As if the machine had stopped, but for its memory: that has the keys of the day."""
+    postgres = server.postgres()
+    assert postgres is not None
+    for pid in (server.pid, *server.processes(), postgres):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await server.kill_supervisor()
+    await server.start()
+
+
 VICTIMS: Mapping[str, Harm] = {
     "worker": lambda server: server.kill_child("web"),
     "rollup": lambda server: server.kill_child("rollup"),
     "supervisor": _kill_supervisor,
     "Postgres": lambda server: server.kill_postgres(),
+    "everything": _kill_everything,
 }
 
 
@@ -51,7 +66,7 @@ async def test_whoever_is_killed_under_load_loses_nothing(place: Path, soak: Soa
     async with Server(place, **ledger.SETTINGS) as server:
         await server.start()
         sent = Ledger()
-        kills = soak.pick(2 if victim != "supervisor" else 1, 50)
+        kills = soak.pick(1 if victim in ("supervisor", "everything") else 2, 50)
         for _ in range(kills):
             async with Load(server, sent, rate=soak.pick(200, 40)) as load:
                 await asyncio.sleep(soak.random.uniform(0, 1))
@@ -80,13 +95,15 @@ async def test_a_stop_under_load_leaves_nothing_behind(
             soak.report(f"stopped in {took:.1f} s: {await ledger.verdict(server, sent)}")
 
 
-async def test_a_rolling_restart_under_load_turns_nobody_away(place: Path, soak: Soak) -> None:
+async def test_rolling_restarts_under_load_turn_nobody_away(place: Path, soak: Soak) -> None:
+    if not soak.long:
+        pytest.skip("one rolling restart is in test_deploy_rolling.py; this is for `make soak`")
     async with Server(place, **ledger.SETTINGS) as server:
         await server.start()
         sent = Ledger()
-        restarts, rate = soak.pick((1, 100), (50, 20))
+        restarts = 50
         for _ in range(restarts):
-            async with Load(server, sent, rate=rate, keep_alive=False) as load, Load(server, sent, rate=rate):
+            async with Load(server, sent, rate=20, keep_alive=False) as load, Load(server, sent, rate=20):
                 await server.renew()
                 await load.acknowledges(20)
             await ledger.drained(server)

@@ -116,7 +116,7 @@ async def test_events_are_taken_and_counted_whatever_postgres_does(
         async with Load(server, sent, rate=100) as load:
             await load.acknowledges(20)
             async with trouble(outside, proxy):
-                await load.acknowledges(soak.pick(100, 100 * seconds))
+                await load.acknowledges(soak.pick(60, 100 * seconds))
             await load.acknowledges(20)
         await ledger.drained(server)
         soak.report(f"Postgres {trouble.__name__}: {await ledger.verdict(server, sent)}")
@@ -239,7 +239,7 @@ async def test_a_database_that_comes_back_too_old_tells_what_is_missing(
 async def views(server: Server, sent: Ledger) -> int:
     """Have pages looked at until all of it is in Postgres; the last flush."""
     async with Load(server, sent) as load:
-        await load.acknowledges(200)
+        await load.acknowledges(60)
     await ledger.drained(server)
     return ledger.last_flush(server)
 
