@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
+import resource
 import shutil
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +24,11 @@ import make
 from headcount import app
 from headcount.cli.main import main
 from headcount.clock import Clock
-from headcount.services import doctor
-from headcount.services.doctor import Finding, Level
+from headcount.services import doctor, machine
+from headcount.services.finding import Finding, Level
 from headcount.services.health import Name
 from headcount.store import daykeys, geoip
+from headcount.store.daykeys import DayKeys
 from headcount.store.figures import Figures
 from headcount.store.postgres import Database
 
@@ -87,17 +91,54 @@ def test_many_events_refused_for_one_client_s_rate_point_to_a_proxy(tmp_path: Pa
 )
 def test_swap_on_a_disk_is_warned_of(tmp_path: Path, swaps: str, level: str) -> None:
     (tmp_path / "swaps").write_text(swaps)
-    assert levels(doctor.of_the_machine(tmp_path / "swaps"))["swap"] == level
+    assert levels(machine.of_swap([], tmp_path / "swaps")) == {"swap": level}
 
 
 def test_a_server_that_may_write_core_dumps_fails(tmp_path: Path) -> None:
     with (tmp_path / "state.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        limits = Path("/proc/self/limits").read_text()
-        (soft,) = [line.split()[4] for line in limits.splitlines() if line.startswith("Max core")]
-        found = doctor.of_core_dumps(tmp_path / "state.lock")
-        assert levels(found) == {"core dumps": "ok" if soft in ("0", "1") else "fail"}
-    assert levels(doctor.of_core_dumps(tmp_path / "state.lock")) == {"core dumps": "ok"}
+        running = machine.holders(tmp_path / "state.lock")
+        assert running == [str(os.getpid())]
+        soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        for limit in (0, 1, *([2] if hard in (-1, 2) else [])):
+            resource.setrlimit(resource.RLIMIT_CORE, (limit, hard))
+            assert levels(machine.of_core_dumps(running)) == {"core dumps": "fail" if limit > 1 else "ok"}
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    assert machine.holders(tmp_path / "state.lock") == machine.holders(tmp_path / "none") == []
+    assert levels(machine.of_core_dumps([])) == {"core dumps": "ok"}
+
+
+def test_keys_that_outlived_their_day_fail_wherever_they_are(
+    tmp_path: Path, ram: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daykeys, "RAM_DISKS", (ram, Path("/proc")))
+    now = Clock().now()
+    assert list(machine.of_old_keys(tmp_path, now)) == []
+    folder = daykeys.folder(tmp_path)
+    DayKeys(folder).get("Etc/UTC", now.date())
+    assert list(machine.of_old_keys(tmp_path, now)) == []
+    assert levels(machine.of_old_keys(tmp_path, now + timedelta(days=2))) == {"day keys": "fail"}
+    assert levels(machine.of_memory_for_keys(tmp_path)) == {"day keys": "ok"}
+    shutil.rmtree(folder)
+
+
+def test_a_machine_without_a_ram_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daykeys, "RAM_DISKS", (Path("/proc"), Path("/nowhere")))
+    assert levels(machine.of_memory_for_keys(tmp_path)) == {"day keys": "fail"}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_somebody_else_s_data_directory_is_left_alone(tmp_path: Path, ram: Path) -> None:
+    data = ram / "of-root"
+    data.mkdir(mode=0o700)
+    with ProcessPoolExecutor(1, initializer=os.setuid, initargs=(65534,)) as other:
+        found = other.submit(machine.closed_to_us, data).result()
+    assert machine.closed_to_us(data) is None
+    assert machine.closed_to_us(tmp_path / "none") is None
+    data.rmdir()
+    assert found is not None
+    assert (found.level, "user 0" in found.advice) == ("fail", True)
 
 
 def test_files_that_others_can_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,23 +146,25 @@ def test_files_that_others_can_read_are_told(tmp_path: Path, monkeypatch: pytest
     config = make.settings(tmp_path)
     tmp_path.chmod(0o700)
     (tmp_path / "secret.key").touch(0o600)
-    assert levels(doctor.of_files(config)) == {"data directory": "ok"}
+    assert levels(machine.of_files(config)) == {"data directory": "ok"}
     tmp_path.chmod(0o755)
     (tmp_path / "secret.key").chmod(0o640)
-    assert levels(doctor.of_files(config)) == {"data directory": "warn", "secrets": "fail"}
+    assert levels(machine.of_files(config)) == {"data directory": "warn", "secrets": "fail"}
 
 
 def test_a_spool_that_cannot_be_read_fails(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "0.db").write_bytes(b"no database" * 100)
     (tmp_path / "spool" / "0.lock").touch()
-    assert levels(doctor.of_files(make.settings(tmp_path)))["spool"] == "fail"
+    assert levels(machine.of_files(make.settings(tmp_path)))["spool"] == "fail"
 
 
 def test_a_disk_without_room_for_what_may_wait_is_warned_of(tmp_path: Path) -> None:
     small = {"spool_limit": str(1 << 20), "outbox_limit": str(1 << 20)}
-    assert levels(doctor.of_disk(make.settings(tmp_path, small))) == {"disk": "ok"}
-    assert levels(doctor.of_disk(make.settings(tmp_path, {"outbox_limit": str(1 << 40)}))) == {"disk": "warn"}
+    assert levels(machine.of_disk(make.settings(tmp_path, small))) == {"disk": "ok"}
+    assert levels(machine.of_disk(make.settings(tmp_path, {"outbox_limit": str(1 << 40)}))) == {
+        "disk": "warn"
+    }
 
 
 def test_an_old_country_file_is_warned_of_and_a_broken_one_fails(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from headcount import app
 from headcount.cli import session
 from headcount.clock import Clock
 from headcount.config import Config
-from headcount.services.doctor import Finding, Level, examine
+from headcount.services.doctor import examine
+from headcount.services.finding import Finding, Level
 
 
 @click.command()

@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import os
-import shutil
-import stat
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -25,8 +20,10 @@ from headcount import errors
 from headcount.clock import Clock
 from headcount.config import Config
 from headcount.model import Ignored
-from headcount.services.health import LITTLE_DISK, OLD_COUNTRIES, Verdict
-from headcount.store import backlog, daykeys, figures, geoip, migrations, secret
+from headcount.services import machine
+from headcount.services.finding import Finding, Level, fail, ok, warn
+from headcount.services.health import OLD_COUNTRIES, Verdict
+from headcount.store import daykeys, figures, geoip, migrations
 from headcount.store.postgres import Database
 
 CLOCK_WARN, CLOCK_FAIL = 2.0, 60.0
@@ -35,37 +32,6 @@ PATIENCE = 3.0
 """Seconds that whoever is asked may take."""
 AUDITED = timedelta(days=30)
 """Of which days it is told whether counters and raw rows agree."""
-FIRST_PERSON = 1000
-"""From this user id on systemd takes a user for a person, whose leftovers it clears away at logout."""
-
-
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
-
-    level: Level
-    subject: str
-    says: str
-    advice: str = ""
-
-
-def ok(subject: str, says: str) -> Finding:
-    return Finding(Level.OK, subject, says)
-
-
-def warn(subject: str, says: str, advice: str) -> Finding:
-    return Finding(Level.WARN, subject, says, advice)
-
-
-def fail(subject: str, says: str, advice: str) -> Finding:
-    return Finding(Level.FAIL, subject, says, advice)
 
 
 async def examine(
@@ -73,14 +39,13 @@ async def examine(
 ) -> list[Finding]:
     """Everything, in the order in which it is best mended. `server`: its origin, if it is not where it listens."""
     origin = server or _origin(config)
+    usable = ok("settings", "all of them can be used")
+    if (closed := machine.closed_to_us(config.data_dir)) is not None:
+        return [usable, closed]
     return [
-        ok("settings", "all of them can be used"),
+        usable,
         *of_the_way_in(config, _counted(config)),
-        *of_the_machine(),
-        *of_core_dumps(config.data_dir / "state.lock"),
-        *of_memory_for_keys(config.data_dir),
-        *of_files(config),
-        *of_disk(config),
+        *machine.examine(config, clock.now()),
         *await of_postgres(database, clock),
         of_country_file(config, clock),
         *await asyncio.to_thread(lambda: [*of_the_server(origin), *of_the_public_url(config.public_url)]),
@@ -142,112 +107,6 @@ def _counted(config: Config) -> figures.Figures:
         for folder in daykeys.folders(config.data_dir)
         for published in figures.read(folder / figures.FOLDER)
     )
-
-
-# The machine
-
-
-def of_the_machine(swaps: Path = Path("/proc/swaps")) -> Iterator[Finding]:
-    """Where memory could end on a disk, and whether the time is kept."""
-    disks = [line.split()[0] for line in _lines(swaps)[1:] if not line.startswith("/dev/zram")]
-    if disks:
-        yield warn(
-            "swap",
-            f"memory may be written to {', '.join(disks)}, day keys and tokens too, and stay there",
-            "switch it off (swapoff -a), or for Headcount alone (MemorySwapMax=0), or encrypt it",
-        )
-    else:
-        yield ok("swap", "memory is not written to a disk")
-    kept = _said("timedatectl", "show", "--property=NTPSynchronized", "--value")
-    if kept == "no":
-        yield warn("clock", "nobody sets it by the network", "run timedatectl set-ntp true, or chrony")
-    elif kept == "yes":
-        yield ok("clock", "it is set by the network")
-
-
-def of_core_dumps(lock: Path) -> Iterator[Finding]:
-    """Whether the rollup that holds this lock would write its memory to a file when it crashes."""
-    inode = lock.stat().st_ino if lock.exists() else -1
-    holders = [line.split()[4] for line in _lines(Path("/proc/locks")) if f":{inode} " in line]
-    for pid in holders:
-        for line in _lines(Path("/proc", pid, "limits")):
-            if line.startswith("Max core file size") and line.split()[4] not in ("0", "1"):
-                yield fail("core dumps", f"process {pid} may write one", "restart it: it switches them off")
-                return
-    yield ok("core dumps", "none is written" if holders else "none is written by a server that runs")
-
-
-def of_memory_for_keys(data_dir: Path) -> Iterator[Finding]:
-    """The RAM disk on which the day keys live."""
-    folders = daykeys.folders(data_dir)
-    bases = [folder.parent for folder in folders] or daykeys.ram_disks()
-    if not bases:
-        yield fail(
-            "day keys",
-            "neither /run nor /dev/shm is a RAM disk that can be written",
-            "mount a tmpfs at /dev/shm, or give the service a RuntimeDirectory of systemd's",
-        )
-        return
-    yield ok("day keys", f"they live in memory, under {bases[0]}")
-    user = folders[0].stat().st_uid if folders else os.geteuid()
-    if bases[0] == Path("/dev/shm") and user >= FIRST_PERSON and Path("/run/systemd/system").is_dir():  # noqa: S108
-        yield warn(
-            "day keys",
-            "systemd clears /dev/shm of a person's files at logout: the day's visitors would be counted twice",
-            f"run it under a system user, or run loginctl enable-linger {user}",
-        )
-
-
-# Files
-
-
-def of_files(config: Config) -> Iterator[Finding]:
-    """Who may read what stands on the disk."""
-    data_dir = config.data_dir
-    if not data_dir.exists():
-        yield ok("data directory", f"{data_dir} is made at the first start")
-        return
-    status = data_dir.stat()
-    if os.geteuid() not in (0, status.st_uid):
-        yield fail(
-            "data directory",
-            f"{data_dir} belongs to another user",
-            f"run this as user {status.st_uid}, who runs the server",
-        )
-    elif status.st_mode & (stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH):
-        yield warn("data directory", f"{data_dir} is open to other users", f"run chmod 700 {data_dir}")
-    else:
-        yield ok("data directory", f"{data_dir} is for its user alone")
-    secrets = (data_dir / secret.FILE, data_dir / "postgres.password", Path("headcount.toml"))
-    for path in secrets:
-        if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            yield fail("secrets", f"{path} can be read by other users", f"run chmod 600 {path}")
-    waiting = backlog.look(data_dir / "spool")
-    if waiting.unreadable:
-        yield fail(
-            "spool",
-            f"{waiting.unreadable} of its files cannot be read",
-            "look into the log; keep the files: docs/operations.md says what to do with them",
-        )
-
-
-def of_disk(config: Config) -> Iterator[Finding]:
-    """Room for what may wait while Postgres is down."""
-    folder = config.data_dir
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    wanted = config.spool_limit * config.workers + config.outbox_limit
-    if free < LITTLE_DISK:
-        yield fail("disk", f"{_size(free)} are free", "make room: when it is full, events are answered 503")
-    elif free < wanted:
-        yield warn(
-            "disk",
-            f"{_size(free)} are free, and up to {_size(wanted)} may wait there while Postgres is down",
-            "make room, or lower HEADCOUNT_SPOOL_LIMIT and HEADCOUNT_OUTBOX_LIMIT",
-        )
-    else:
-        yield ok("disk", f"{_size(free)} are free, of which {_size(wanted)} may wait for Postgres")
 
 
 def of_country_file(config: Config, clock: Clock) -> Finding:
@@ -437,25 +296,3 @@ def _ask(url: str) -> tuple[int, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read(1 << 20)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _said(*command: str) -> str:
-    """What a program prints; nothing if there is none or it fails."""
-    try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            command, capture_output=True, text=True, timeout=PATIENCE, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
-def _size(number: float) -> str:
-    return f"{number / (1 << 30):.1f} GiB"

@@ -7,6 +7,7 @@ service. Everything else that is wrong makes it degraded.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -127,6 +128,7 @@ class Examiner:
         self._answered_at = clock.monotonic()
         self._found: Health | None = None
         self._found_at = 0.0
+        self._alone = threading.Lock()  # of many who ask at once, one looks
 
     async def ask_postgres(self) -> None:
         """Ask Postgres whether it is there and has our schema. A timed job: nobody who asks us waits for it."""
@@ -150,10 +152,11 @@ class Examiner:
 
     def look(self) -> Health:
         """How it stands now. Reads files: call it in a thread."""
-        now = self._clock.monotonic()
-        if self._found is None or now - self._found_at >= FRESH:
-            self._found, self._found_at = self._look(), now
-        return self._found
+        with self._alone:
+            now = self._clock.monotonic()
+            if self._found is None or now - self._found_at >= FRESH:
+                self._found, self._found_at = self._look(), now
+            return self._found
 
     def _look(self) -> Health:
         processes = self._board.read()
