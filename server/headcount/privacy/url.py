@@ -25,7 +25,7 @@ _URL = re.compile(
 )
 _HOSTNAME = re.compile(r"[\w-]++(?:\.[\w-]++)*+|\[[0-9a-f:.]{2,45}\]")
 _PORT = re.compile(r":\d*$")
-_DOMAIN = re.compile(
+DOMAIN = re.compile(
     r"localhost|(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
 _THIS_MACHINE = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -73,7 +73,7 @@ def host_allowed(hostname: str, domain: str, hostnames: Collection[str]) -> bool
 
 def is_domain(text: str) -> bool:
     """Whether `text` can be the domain of a site: lower case, a hostname alone, in its ASCII form."""
-    return _DOMAIN.fullmatch(text) is not None
+    return DOMAIN.fullmatch(text) is not None
 
 
 def without_www(hostname: str) -> str:

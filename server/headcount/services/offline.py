@@ -27,8 +27,6 @@ from headcount.wire import license as wire
 if TYPE_CHECKING:
     from headcount.store.postgres import Connection
 
-MAX_DAYS = 3650
-
 
 class Offline:
     """Writes license files. Every method raises DatabaseDown without Postgres."""
@@ -47,7 +45,7 @@ class Offline:
         key = wire.digest("key_digest", asked.key_digest)
         instance = wire.digest("instance_digest", asked.instance_digest)
         version = versions.version(asked.version or "")
-        fields.between("days", asked.days, 1, MAX_DAYS)
+        fields.between("days", asked.days, 1, wire.MAX_DAYS)
         now = self._clock.now()
         async with self._database.transaction() as connection:
             found = await self._licenses.by_digest(connection, key)

@@ -36,6 +36,9 @@ STATUS: dict[type[errors.HeadcountError], int] = {
     errors.BadConfig: 503,
 }
 
+UNMET = 417
+"""For an expectation that cannot be met."""
+
 
 class Answer(NamedTuple):
     """What is said, before it takes the form of bytes or of aiohttp's response."""

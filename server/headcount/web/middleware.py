@@ -37,7 +37,7 @@ async def ask_for_body(request: web.Request) -> web.StreamResponse | None:
         return None
     if request.headers.get("Expect", "").lower() != "100-continue":
         carried = answers.carried(request.path)
-        return answers.response(answers.spoken(417, "expect", "can only be 100-continue", carried))
+        return answers.response(answers.spoken(answers.UNMET, "expect", "can only be 100-continue", carried))
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # what counts is the answer
     return None

@@ -12,6 +12,7 @@ from headcount.web import (
     licenses,
     metrics,
     middleware,
+    openapi,
     pages,
     products,
     sites,
@@ -23,6 +24,7 @@ def routes() -> list[web.RouteDef]:
     """What the server answers. `/api/event` and `/h.gif` are open; the rest of `/api` needs a token."""
     found = [
         web.get("/", pages.welcome),
+        web.get("/openapi.json", openapi.serve),
         web.get("/h.js", pages.newest_script),
         web.get("/h.{hash:[0-9a-f]+}.js", pages.pinned_script),
         web.get("/h.gif", collect.pixel, allow_head=False),

@@ -15,9 +15,10 @@ MAX_BODY = 8 << 10
 MIN_INSTANCE, MAX_INSTANCE = 8, 200
 MAX_WORD = versions.MAX_LENGTH
 PRODUCT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_NONCE = re.compile(r"[A-Za-z0-9_-]{22,128}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_OPTIONAL = ("environment", "os", "arch", "channel", "token")
+NONCE = re.compile(r"[A-Za-z0-9_-]{22,128}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+MAX_OPTIONAL = 200
+OPTIONAL = ("environment", "os", "arch", "channel", "token")
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ def parse(body: bytes, *, nonce: bool = True) -> Question:
     given = _object(body)
     plain = keys.parse(_text(given, "key", keys.MAX_LENGTH))
     instance = instance_of(given)
-    optional = {name: _text(given, name, 200, "") for name in _OPTIONAL if name in given}
+    optional = {name: _text(given, name, MAX_OPTIONAL, "") for name in OPTIONAL if name in given}
     if not isinstance(given.get("keys", False), bool):
         raise errors.BadInput("keys", "must be true or false")
     return Question(
@@ -84,7 +85,7 @@ def holder(body: bytes) -> Holder:
     instance = keys.instance_digest(plain, instance_of(given)) if "instance" in given else None
     if "instance_digest" in given:
         text = _text(given, "instance_digest", 64)
-        if instance is not None or not _DIGEST.fullmatch(text):
+        if instance is not None or not DIGEST.fullmatch(text):
             raise errors.BadInput("instance_digest", "has 64 hex digits, and stands in place of instance")
         instance = bytes.fromhex(text)
     return Holder(
@@ -120,7 +121,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _nonce(given: dict[str, Any]) -> str:
     nonce = _text(given, "nonce", 128)
-    if not _NONCE.fullmatch(nonce):
+    if not NONCE.fullmatch(nonce):
         raise errors.BadInput("nonce", "has 22 to 128 of the characters A-Z a-z 0-9 _ -, new for each check")
     return nonce
 

@@ -26,9 +26,11 @@ MAX_PROP_VALUE = 2000
 MAX_REFERRER = 2000
 MAX_AGENT = 2000
 MAX_ENGAGED = 30 * 24 * 3600 * 1000
+MAX_WIDTH = 100_000
 SCROLL_UNKNOWN = 255
+CURRENCY = re.compile("[A-Za-z]{3}")
 
-_LONG = {
+LONG = {
     "n": "name",
     "u": "url",
     "d": "domain",
@@ -93,7 +95,7 @@ def from_fields(given: object) -> Event:
     fields: dict[str, Any] = {}
     for key, value in given.items():
         if value is not None:
-            fields.setdefault(_LONG.get(str(key), str(key)), value)
+            fields.setdefault(LONG.get(str(key), str(key)), value)
     name = _name(fields.get("name"))
     _check_revenue(fields.get("revenue"))
     return Event(
@@ -105,7 +107,7 @@ def from_fields(given: object) -> Event:
         interactive=_truth(fields, "interactive", default=True),
         hash_mode=_truth(fields, "hashMode", default=False),
         scroll=_scroll(name, fields),
-        screen_width=_number(fields, "screen_width", 0, 100_000),
+        screen_width=_number(fields, "screen_width", 0, MAX_WIDTH),
         ip=_text(fields, "ip") or None,
         user_agent=_text(fields, "user_agent")[:MAX_AGENT] if "user_agent" in fields else None,
     )
@@ -185,7 +187,7 @@ def _check_revenue(value: object) -> None:
     if not isinstance(value, Mapping) or not {"currency", "amount"} <= value.keys():
         raise errors.BadInput("revenue", "must be an object with currency and amount")
     currency, amount = value["currency"], value["amount"]
-    if not isinstance(currency, str) or re.fullmatch("[A-Za-z]{3}", currency) is None:
+    if not isinstance(currency, str) or CURRENCY.fullmatch(currency) is None:
         raise errors.BadInput("revenue", "currency has three letters (ISO 4217)")
     try:
         finite = not isinstance(amount, bool) and Decimal(str(amount)).is_finite()

@@ -16,7 +16,7 @@ MAX_DEPTH = 5
 MAX_VALUES = 200
 MAX_VALUE = 2000
 
-_OPERATORS = {
+OPERATORS = {
     f"{operator}{suffix}": (operator, bool(suffix)) for operator in Operator for suffix in ("", "_not")
 }
 
@@ -47,12 +47,12 @@ class _Parser:
             parts = words.items("filters", item[1], least=1, most=MAX_FILTERS)
             nested = tuple(self.filter(part, depth + 1) for part in parts)
             return All(nested) if word == "and" else Some(nested)
-        if word in _OPERATORS and len(item) in (3, 4):
-            operator, negated = _OPERATORS[word]
+        if word in OPERATORS and len(item) in (3, 4):
+            operator, negated = OPERATORS[word]
             match = self._match(operator, item)
             return Not(match) if negated else match
         known = self._vocabulary.why_not(word)
-        operators = words.listed([*_OPERATORS, "and", "or", "not"])
+        operators = words.listed([*OPERATORS, "and", "or", "not"])
         raise errors.BadInput(
             "filters",
             f"{known or f'{words.quoted(word)} is no operator with {len(item)} parts'}; there are {operators}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,13 +12,16 @@ from msgspec import UNSET, UnsetType
 from headcount import errors
 from headcount.licensed import DAY, Status
 from headcount.wire import fields
-from headcount.wire.plan import MAX_SEATS
+from headcount.wire.plan import MAX_SEATS, Name, Seats
+from headcount.wire.schema import fits, says, text
 
 MAX_REF = 200
 MAX_NAME = 200
 MAX_EMAIL = 254
 """RFC 5321, 4.5.3.1.3, without the angle brackets."""
 MAX_FOR = 100 * 365 * DAY
+MAX_DAYS = 3650
+"""Of a license file."""
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 STATUSES = (Status.ACTIVE, Status.GRACE, Status.EXPIRED, Status.SUSPENDED, Status.REVOKED)
 """What a license itself can be."""
@@ -26,15 +29,23 @@ _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 _LONGEST = {"customer_ref": MAX_REF, "customer_name": MAX_NAME, "customer_email": MAX_EMAIL}
 
+Ref = Annotated[str, says(**text(0, MAX_REF))]
+CustomerName = Annotated[str, says(**text(0, MAX_NAME))]
+Email = Annotated[str, says(**text(0, MAX_EMAIL, rf"^\s*(?:{_EMAIL.pattern})?\s*$"))]
+Digest = Annotated[str, says(pattern=fits(_DIGEST))]
+Lasts = Annotated[int, says(minimum=1, maximum=MAX_FOR)]
+"""Seconds."""
+Moment = int | Annotated[str, says(description="A day of UTC, or a moment with its offset (RFC 3339)")]
+
 C = TypeVar("C", bound="Customer")
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """Whose license it is: what may be given, left out or empty."""
 
-    customer_ref: str | UnsetType = UNSET
-    customer_name: str | UnsetType = UNSET
-    customer_email: str | UnsetType = UNSET
+    customer_ref: Ref | UnsetType = UNSET
+    customer_name: CustomerName | UnsetType = UNSET
+    customer_email: Email | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
@@ -43,25 +54,25 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 class Change(Customer, frozen=True, kw_only=True):
     """What may be changed of a license; what is left out stays as it is."""
 
-    plan: str | UnsetType = UNSET
-    seats: int | UnsetType | None = UNSET
+    plan: Name | UnsetType = UNSET
+    seats: Seats | UnsetType | None = UNSET
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True):
     """When a license ends: one of the two."""
 
-    expires_at: int | str | UnsetType | None = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
     """None: never."""
-    lasts: int | UnsetType = msgspec.field(default=UNSET, name="for")
+    lasts: Lasts | UnsetType = msgspec.field(default=UNSET, name="for")
     """Seconds."""
 
 
 class Fields(Change, frozen=True, kw_only=True):
     """What may be given of a new license."""
 
-    product: str | UnsetType = UNSET
-    expires_at: int | str | UnsetType | None = UNSET
-    lasts: int | UnsetType = msgspec.field(default=UNSET, name="for")
+    product: Name | UnsetType = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
+    lasts: Lasts | UnsetType = msgspec.field(default=UNSET, name="for")
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,18 +168,18 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """Whose seat is freed: that of one install, or those of all."""
 
-    instance: str | UnsetType = UNSET
+    instance: Digest | UnsetType = UNSET
     all: bool = False
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What an install without a network asks for in its request file, and for how long the vendor grants it."""
 
-    product: str | UnsetType = UNSET
-    key_digest: str | UnsetType = UNSET
-    instance_digest: str | UnsetType = UNSET
+    product: Name | UnsetType = UNSET
+    key_digest: Digest | UnsetType = UNSET
+    instance_digest: Digest | UnsetType = UNSET
     version: str | UnsetType = UNSET
-    days: int = 365
+    days: Annotated[int, says(minimum=1, maximum=MAX_DAYS)] = 365
 
 
 def digest(field: str, text: str | UnsetType) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -10,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from headcount import errors
 from headcount.licensed import DAY, PRODUCTION, Plan
 from headcount.wire import check, fields
+from headcount.wire.schema import fits, says, text
 
 MAX_SEATS = 1_000_000
 MAX_ENTITLEMENTS = 100
@@ -19,21 +21,40 @@ MAX_NUMBER = (1 << 53) - 1
 MAX_ENVIRONMENTS = 20
 CHECKS_IN_LEASE = 3
 """An install that missed one or two checks has not gone."""
+MIN_INTERVAL, MAX_INTERVAL = 10, 30 * DAY
+MIN_LEASE, MAX_LEASE = CHECKS_IN_LEASE * MIN_INTERVAL, 365 * DAY
+MAX_GRACE = 365 * DAY
 _ENTITLEMENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENVIRONMENT = re.compile(r"[a-z0-9._-]{1,32}")
+
+Name = Annotated[str, says(pattern=fits(check.PRODUCT))]
+Seats = Annotated[int, says(minimum=0, maximum=MAX_SEATS)]
+Entitlements = Annotated[
+    dict[
+        Annotated[str, says(pattern=fits(_ENTITLEMENT))],
+        bool
+        | Annotated[int, says(minimum=-MAX_NUMBER, maximum=MAX_NUMBER)]
+        | Annotated[str, says(**text(0, MAX_TEXT))],
+    ],
+    says(maxProperties=MAX_ENTITLEMENTS),
+]
+Environments = Annotated[
+    tuple[Annotated[str, says(pattern=fits(_ENVIRONMENT), **{"not": {"const": PRODUCTION}})], ...],
+    says(maxItems=MAX_ENVIRONMENTS),
+]
 
 
 class Fields(msgspec.Struct, frozen=True, kw_only=True):
     """What may be given of a plan; what is left out stays as it is. Durations in seconds."""
 
-    product: str | UnsetType = UNSET
-    name: str | UnsetType = UNSET
-    seats: int | UnsetType | None = UNSET
-    entitlements: dict[str, bool | int | str] | UnsetType = UNSET
-    check_interval: int | UnsetType = UNSET
-    lease: int | UnsetType = UNSET
-    grace: int | UnsetType = UNSET
-    environments: tuple[str, ...] | UnsetType = UNSET
+    product: Name | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
+    seats: Seats | UnsetType | None = UNSET
+    entitlements: Entitlements | UnsetType = UNSET
+    check_interval: Annotated[int, says(minimum=MIN_INTERVAL, maximum=MAX_INTERVAL)] | UnsetType = UNSET
+    lease: Annotated[int, says(minimum=MIN_LEASE, maximum=MAX_LEASE)] | UnsetType = UNSET
+    grace: Annotated[int, says(minimum=0, maximum=MAX_GRACE)] | UnsetType = UNSET
+    environments: Environments | UnsetType = UNSET
 
 
 def name(field: str, value: str | UnsetType) -> str:
@@ -61,14 +82,14 @@ def merge(plan: Plan, given: Fields) -> Plan:
 
 
 def _check_durations(plan: Plan) -> None:
-    fields.between("check_interval", plan.check_interval, 10, 30 * DAY, "seconds")
+    fields.between("check_interval", plan.check_interval, MIN_INTERVAL, MAX_INTERVAL, "seconds")
     least = CHECKS_IN_LEASE * plan.check_interval
     if plan.lease < least:
         raise errors.BadInput(
             "lease", f"must be at least {CHECKS_IN_LEASE} times check_interval: {least} seconds"
         )
-    fields.between("lease", plan.lease, least, 365 * DAY, "seconds")
-    fields.between("grace", plan.grace, 0, 365 * DAY, "seconds")
+    fields.between("lease", plan.lease, least, MAX_LEASE, "seconds")
+    fields.between("grace", plan.grace, 0, MAX_GRACE, "seconds")
 
 
 def _check_entitlements(entitlements: dict[str, bool | int | str]) -> None:

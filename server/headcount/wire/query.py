@@ -13,12 +13,13 @@ from headcount.stats.vocabulary import SITE, Vocabulary, vocabulary
 from headcount.wire import filters, json, words
 
 MAX_BODY = 64 << 10
+MAX_SITE_ID = 255
 MAX_DIMENSIONS = 4
 MAX_OFFSET = 1_000_000
 FIRST_YEAR = 2000
 
-_FIELDS = ("site_id", "metrics", "date_range", "dimensions", "filters", "order_by", "include", "pagination")
-_INCLUDES = ("imports", "time_labels", "total_rows")
+FIELDS = ("site_id", "metrics", "date_range", "dimensions", "filters", "order_by", "include", "pagination")
+INCLUDES = ("imports", "time_labels", "total_rows")
 
 
 def parse(body: bytes) -> Query:
@@ -28,10 +29,8 @@ def parse(body: bytes) -> Query:
         raise errors.BadInput("body", "must be a JSON object")
     _clean(asked)
     for name in asked:
-        if name not in _FIELDS:
-            raise errors.BadInput(
-                words.short(name), f"there is no such field; there are {', '.join(_FIELDS)}"
-            )
+        if name not in FIELDS:
+            raise errors.BadInput(words.short(name), f"there is no such field; there are {', '.join(FIELDS)}")
     subject = site_id(asked.get("site_id"))
     known = vocabulary(subject)
     metrics = _metrics(asked.get("metrics"), known)
@@ -53,9 +52,9 @@ def parse(body: bytes) -> Query:
 
 def site_id(value: object) -> str:
     """The domain of the site that is asked about, or `product:NAME`."""
-    if not isinstance(value, str) or not 1 <= len(value) <= 255:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_SITE_ID:
         raise errors.BadInput(
-            "site_id", 'must be the domain of a site, or "product:NAME", 1 to 255 characters'
+            "site_id", f'must be the domain of a site, or "product:NAME", 1 to {MAX_SITE_ID} characters'
         )
     return json.clean("site_id", value)
 
@@ -137,9 +136,9 @@ def _order_by(value: object, keys: list[str]) -> tuple[tuple[str, bool], ...]:
 
 def _include(value: object, dimensions: tuple[Dimension, ...]) -> frozenset[str]:
     if not isinstance(value, dict) or not all(
-        name in _INCLUDES and isinstance(wanted, bool) for name, wanted in value.items()
+        name in INCLUDES and isinstance(wanted, bool) for name, wanted in value.items()
     ):
-        raise errors.BadInput("include", f"holds only {words.listed(_INCLUDES)}, each true or false")
+        raise errors.BadInput("include", f"holds only {words.listed(INCLUDES)}, each true or false")
     if value.get("time_labels") and not any(one.level is Level.TIME for one in dimensions):
         raise errors.BadInput("include", "time_labels needs a time dimension")
     return frozenset(name for name, wanted in value.items() if wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -11,6 +12,7 @@ from headcount import errors
 from headcount.licensed import Release
 from headcount.licensing import versions
 from headcount.wire import fields
+from headcount.wire.schema import fits, says, text
 
 MAX_RELEASES = 500
 """Of a product: all of them are in the local copy of every node."""
@@ -23,9 +25,9 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     """What may be given of a release; what is left out is empty."""
 
     version: str | UnsetType = UNSET
-    channel: str | UnsetType = UNSET
-    url: str | UnsetType = UNSET
-    notes: str | UnsetType = UNSET
+    channel: Annotated[str, says(pattern=fits(_CHANNEL))] | UnsetType = UNSET
+    url: Annotated[str, says(**text(0, MAX_URL, rf"^\s*(?:{_URL.pattern})?\s*$"))] | UnsetType = UNSET
+    notes: Annotated[str, says(**text(0, MAX_NOTES))] | UnsetType = UNSET
     security: bool | UnsetType = UNSET
     minimum: str | UnsetType = UNSET
     plans: tuple[str, ...] | UnsetType = UNSET
