@@ -155,7 +155,8 @@ class Supervisor:
         await asyncio.gather(*(keeper.end() for keeper in self._keepers if keeper.role == role))
 
     async def _tell_when_ready(self) -> None:
-        await asyncio.gather(*(keeper.ready.wait() for keeper in self._keepers))
+        """When all workers answer. Without a rollup they collect as well, so nobody shall end them for its sake."""
+        await asyncio.gather(*(keeper.ready.wait() for keeper in self._keepers if keeper.role == "web"))
         systemd.ready()
 
     async def _tell_that_it_answers(self) -> None:
