@@ -17,7 +17,7 @@ from aiohttp import web
 from headcount import errors, logs
 from headcount.clock import Clock
 from headcount.config import Config
-from headcount.jobs import audit, drain, loop, purge, redact
+from headcount.jobs import audit, drain, loop, months, purge, redact
 from headcount.jobs.licenses import LicenseJobs
 from headcount.jobs.loop import Job
 from headcount.privacy import door
@@ -271,6 +271,7 @@ class Rollup:
         self._of_licenses = LicenseJobs(Installs(database), heartbeats, copy, self.engine, clock)
         self._sweeper = purge.Purge(database, self._sites, counters, clock, config.retention_days)
         self._auditor = audit.Auditor(audits_of(config, database, clock), self.engine, clock)
+        self._months = months.Months(database, clock)
         self._redactor = redact.Redactor(database, self.engine, Redactions(database, clock), state, clock)
 
     def jobs(self) -> list[Job]:
@@ -303,6 +304,7 @@ class Rollup:
                 Job("sign the key sets anew", 600.0, self._products.renew_key_sets),
                 Job("forget customers and installs of long ago", 3600.0, self._forget),
                 Job("recount closed days", 60.0, self._auditor.run),
+                Job("add up closed months", 3600.0, self._months.run),
                 Job("purge raw rows", 3600.0, self._sweeper.run),
                 Job("replace what is to be redacted", 1.0, self._redactor.run),
             ]

@@ -75,6 +75,35 @@ comment on column counter.duration is 'Seconds from first to last event, over th
 comment on column counter.scroll is 'Sum over visits of the deepest scroll in percent; pages only.';
 comment on column counter.scroll_visits is 'Visits whose scroll is known; pages only.';
 
+create table month (
+    site_id bigint not null,
+    month date not null,
+    dimension text not null,
+    value text not null,
+    visitors bigint not null,
+    visits bigint not null,
+    pageviews bigint not null,
+    events bigint not null,
+    bounces bigint not null,
+    duration bigint not null,
+    scroll bigint not null,
+    scroll_visits bigint not null,
+    primary key (site_id, dimension, month, value)
+);
+comment on table month is 'Sums of the daily counts of closed months, for questions over years; made anew at any time.';
+comment on column month.site_id is 'The site.';
+comment on column month.month is 'First day of the month.';
+comment on column month.dimension is 'What is counted by; without the row of the empty one the sums of the month do not hold.';
+comment on column month.value is 'The value of the dimension; empty where it is not known.';
+comment on column month.visitors is 'Sum of the daily visitors.';
+comment on column month.visits is 'Sum of the daily visits.';
+comment on column month.pageviews is 'Sum of the daily page views.';
+comment on column month.events is 'Sum of the daily events.';
+comment on column month.bounces is 'Sum of the daily bounces.';
+comment on column month.duration is 'Sum of the daily seconds.';
+comment on column month.scroll is 'Sum of the daily scroll; pages only.';
+comment on column month.scroll_visits is 'Sum of the daily visits whose scroll is known; pages only.';
+
 create table hour (
     site_id bigint not null,
     day date not null,

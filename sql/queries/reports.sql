@@ -8,8 +8,23 @@ select max(before) as before from purge where site_id = $1 or site_id is null;
 
 -- name: report_values
 -- The values of a dimension in a range of days, up to a limit, for filters that go through all of them.
-select distinct value from counter
-where site_id = $1 and dimension = $2 and day between $3 and $4
+with summed as materialized (
+    select month from month
+    where site_id = $1 and dimension = '' and month >= $3
+        and month + interval '1 month' <= $4::date + interval '1 day'
+), days as (
+    select day::date as day from generate_series($3::date::timestamp, $4, interval '1 day') as day
+    where date_trunc('month', day)::date not in (select month from summed)
+)
+select distinct value from (
+    select part.value from summed cross join lateral (
+        select value from month where site_id = $1 and dimension = $2 and month = summed.month offset 0
+    ) as part
+    union all
+    select part.value from days cross join lateral (
+        select value from counter where site_id = $1 and dimension = $2 and day = days.day offset 0
+    ) as part
+) as found
 limit $5;
 
 -- name: report_dropped

@@ -43,7 +43,7 @@ def test_every_named_query_is_used() -> None:
     source = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     made = {
         f"delete_site_{what}"
-        for what in ("counters", "hours", "dropped", "hits", "visits", "purges", "audits")
+        for what in ("counters", "months", "hours", "dropped", "hits", "visits", "purges", "audits")
     }
     assert [name for name in queries.load() if f'"{name}"' not in source and name not in made] == []
 

@@ -210,6 +210,7 @@ async def fill(db: Connection, site: int) -> None:
     day, now = make_rows.TODAY, make_rows.NOW
     await db.execute("insert into dropped values ($1, $2, 'gpc', 1)", site, day)
     await db.execute("insert into purge values ($1, $2, 'rows', $1, $3, 1)", site, now, day)
+    await db.execute("insert into month select * from counter where site_id = $1", site)
     await db.execute("insert into audit values ($1, $2, $3, true, '[]')", site, day, now)
     await db.execute("insert into token values ($1, $2, $1, '{stats:read}', $3)", site, site.to_bytes(8), now)
     await db.execute("insert into redaction values ($1, $1, 'page', '/a', $2)", site, now)

@@ -50,6 +50,7 @@ KEPT = (
 RAW = ("visit", "hit", "heartbeat")
 """What only a backup with raw rows holds."""
 LEFT_OUT = {
+    "month": "sums of the counters, which the server makes anew",
     "migration": "written anew by the restore, which makes the schema",
     "redaction": "requests of one day, which name what was to go",
     "erasure": "what local copies have to forget within a day; after a restore they are copied whole",

@@ -32,6 +32,7 @@ class Redactions:
         database, site, like = self._database, redaction.site, redaction.like
         async with database.transaction() as connection:
             moved = await database.fetch(connection, "redact_counts", site, redaction.dimensions, like)
+            await database.change(connection, "delete_site_months", site)  # made anew, without the values
             if redaction.prop is not None:
                 await database.change(connection, "redact_props_of_hits", site, redaction.prop, like)
             else:

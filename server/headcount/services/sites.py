@@ -184,7 +184,7 @@ class Sites:
         return int(row["id"])
 
     async def _delete_rows(self, connection: Connection, site: int) -> None:
-        for what in ("counters", "hours", "dropped", "hits", "visits", "purges", "audits"):
+        for what in ("counters", "months", "hours", "dropped", "hits", "visits", "purges", "audits"):
             await self._database.change(connection, f"delete_site_{what}", site, seconds=LONG)
 
 

@@ -7,7 +7,7 @@ everything within their window, and know visits instead of visitors: two visits 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from headcount import errors
@@ -27,6 +27,7 @@ from headcount.stats.question import (
     matches,
 )
 
+MONTH = timedelta(days=31)
 WHOLE = ""
 """The counters of the site as a whole."""
 SUM_OF_DAYS = (
@@ -56,6 +57,12 @@ class Plan(Planned):
     source: Source
     counted: Dimension | None = None
     """The one whose counters are read; None: those of the site as a whole. Only for COUNTERS."""
+
+    @property
+    def by_month(self) -> bool:
+        """Whether sums of whole months serve as well as those of their days."""
+        finer = self.time is not None and self.time.key != "time:month"
+        return self.counted is not None and not finer and self.period.last - self.period.first > MONTH
 
     @property
     def warnings(self) -> dict[str, tuple[str, str]]:

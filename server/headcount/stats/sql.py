@@ -6,6 +6,7 @@ once in each group that it touches, so hits are first drawn together by (group, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from headcount.stats import conditions, statement
@@ -55,11 +56,47 @@ def _from_counters(plan: Plan, given: Given, arguments: Arguments) -> str:
     site = arguments.add(given.subject, "bigint")
     dimension = arguments.add(plan.counted.counted if plan.counted else WHOLE, "text")
     columns = conditions.counter_columns
-    where = [f"site_id = {site} and dimension = {dimension}", statement.days("day", plan, arguments)]
-    where += statement.filters(columns, plan, given, arguments)
+    of_dimension = f"site_id = {site} and dimension = {dimension}"
+    filters = statement.filters(columns, plan, given, arguments)
+    if plan.by_month:
+        source, where = "counted", []
+        before = f"{_months_and_days(plan, arguments, site, of_dimension, filters)}, "
+    else:
+        source, where, before = (
+            "counter",
+            [of_dimension, statement.days("day", plan, arguments), *filters],
+            "",
+        )
     select = statement.groups("day", columns, plan, arguments)
     select += [f"coalesce(sum({name}), 0)::bigint as {name}" for name in _SUMS]
-    return statement.cte("grouped", select, "counter", where, statement.by(plan, having="sum(visits) > 0"))
+    grouped = statement.cte("grouped", select, source, where, statement.by(plan, having="sum(visits) > 0"))
+    return before + grouped
+
+
+def _months_and_days(
+    plan: Plan, arguments: Arguments, site: str, of_dimension: str, filters: Sequence[str]
+) -> str:
+    """The CTE `counted`: whole months from their sums, where these hold, and all other days from the counters.
+
+    `offset 0` keeps each month and day one look into the index: all in one, the planner reads the whole dimension.
+    """
+    first, last = (arguments.add(day, "date") for day in (plan.period.first, plan.period.last))
+    sums, where = ", ".join(_SUMS), " and ".join([of_dimension, *filters])
+    return f"""summed as materialized (
+    select month from month where site_id = {site} and dimension = '' and month >= {first}
+        and month + interval '1 month' <= {last} + interval '1 day'
+), days as (
+    select day::date as day from generate_series({first}::timestamp, {last}, interval '1 day') as day
+    where date_trunc('month', day)::date not in (select month from summed)
+), counted as (
+    select month as day, part.* from summed cross join lateral (
+        select value, {sums} from month where {where} and month = summed.month offset 0
+    ) as part
+    union all
+    select days.day, part.* from days cross join lateral (
+        select value, {sums} from counter where {where} and day = days.day offset 0
+    ) as part
+)"""  # noqa: S608 - our own fragments
 
 
 def _from_hours(plan: Plan, given: Given, arguments: Arguments) -> str:

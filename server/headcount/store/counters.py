@@ -82,7 +82,9 @@ class Counters:
                     await database.change(connection, "register_source", source, 0, now)
                 if not await database.change(connection, "fence_flush", source, number, now):
                     return _explain(await self._applied(connection, source), number)
-                await self._add(connection, await self._living(connection, flush))
+                living = await self._living(connection, flush)
+                await self._add(connection, living)
+                await self._unsettle_months(connection, living.counts, now)
                 if flush.heartbeats or flush.sharing:
                     await self._heartbeats.apply(connection, flush.heartbeats, flush.sharing, now)
             self._heartbeats.uncounted |= bool(flush.heartbeats)
@@ -132,6 +134,15 @@ class Counters:
             return flush
         kept = ([row for row in part if row.site in living] for part in parts)
         return Flush(*kept)  # type: ignore[arg-type]
+
+    async def _unsettle_months(
+        self, connection: Connection, counts: Iterable[CountRow], now: datetime
+    ) -> None:
+        """What is late changes days of closed months, whose sums hold no more."""
+        this_month = now.date().replace(day=1)
+        late = sorted({(row.site, row.day.replace(day=1)) for row in counts if row.day < this_month})
+        if late:
+            await self._database.change(connection, "unsettle_months", *map(list, zip(*late, strict=True)))
 
     async def _add(self, connection: Connection, flush: Flush) -> None:
         database = self._database
