@@ -80,7 +80,8 @@ def shown(kind: type[msgspec.Struct], *hidden: str, **more: Schema) -> Schema:
 
 def _of(kind: type[msgspec.Struct]) -> Schema:
     _, found = msgspec.json.schema_components([kind])
-    return found[kind.__name__]
+    schema: Schema = found[kind.__name__]
+    return schema
 
 
 def _plain(schema: Schema) -> Schema:
