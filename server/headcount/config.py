@@ -174,6 +174,16 @@ class Config:
         ]
 
 
+def example() -> str:
+    """An environment file with every setting, all of them commented out at their defaults."""
+    lines = [
+        "# Settings of Headcount, each with its default. A variable may end in _FILE: the value is in that file."
+    ]
+    for f in fields(Config):
+        lines += ["", f"# {f.metadata['purpose']}", f"#{_variable(f.name)}={f.metadata['default']}"]
+    return "\n".join(lines) + "\n"
+
+
 def _one_of(value: str, words: tuple[str, ...]) -> str:
     if value not in words:
         raise ValueError(f"must be one of {', '.join(words)}")
