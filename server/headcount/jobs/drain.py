@@ -11,6 +11,7 @@ import heapq
 import logging
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -43,7 +44,6 @@ COMMIT = 60_000
 _DECIDED_HERE = (Ignored.NO_VISIT, Ignored.DELETED_SITE)
 """Why something that a worker has kept is not counted after all."""
 
-Batch = tuple[int, int, bytes]
 T = TypeVar("T")
 
 
@@ -75,12 +75,13 @@ class Drain:
         self._positions = state.positions()
         state.load(self._tally)
         self._readers: dict[str, spool.SpoolReader] = {}
-        self._damaged: set[str] = set()
+        self._sent: dict[str, int] = {}
+        """The last batch of each spool that is in Postgres."""
         self._stale = False
         self._seen: dict[tuple[str, int], float] = {}
         self._expired = 0
         self._caught_up = False
-        self._looked_at: dict[str, tuple[list[Batch], bool]] = {}
+        self._looked_at: dict[str, tuple[list[spool.Batch], bool]] = {}
         self._taken_before = 0
         self.sent_before = 0
         """All that was received before this millisecond is in Postgres."""
@@ -96,7 +97,7 @@ class Drain:
 
     async def send(self) -> bool:
         """Step 2 for what waits in the outbox. True: there is more to send."""
-        taken_before = self._taken_before
+        taken_before, positions = self._taken_before, dict(self._positions)
         waiting = await _finish(self._state.waiting, MAX_FLUSHES)
         for number, flush in waiting:
             began = self._clock.monotonic()
@@ -112,7 +113,7 @@ class Drain:
             self._figures.flushed(self._clock.monotonic() - began)
         if len(waiting) == MAX_FLUSHES:
             return True
-        self.sent_before = taken_before
+        self.sent_before, self._sent = taken_before, positions
         return False
 
     async def close_days(self) -> None:
@@ -136,6 +137,8 @@ class Drain:
                 break
         while await self.send():
             pass
+        async with self._alone:
+            await _finish(self._leave_nothing)
 
     async def progress(self, purged_at: int | None, started_at: int) -> Progress:
         """How far all this is, for the figures."""
@@ -154,8 +157,8 @@ class Drain:
 
     def hears(self) -> bool:
         """Whether a web worker has written to its spool within the last few seconds: then checks can arrive."""
-        newest = max((reader.received for reader in self._readers.values()), default=0)
-        return self._clock.milliseconds() - newest < SILENCE
+        now = self._clock.milliseconds()
+        return any(abs(now - reader.received) < SILENCE for reader in list(self._readers.values()))
 
     @property
     def caught_up(self) -> bool:
@@ -167,6 +170,10 @@ class Drain:
             reader.close()
         self._state.close()
 
+    def _leave_nothing(self) -> None:
+        self._tell_sent()
+        self._remove_orphans()
+
     def _with_fresh_memory(self, work: Callable[[tally.Tally, State], None]) -> None:
         self._reload_if_stale()
         work(self._tally, self._state)
@@ -174,6 +181,7 @@ class Drain:
     def _step(self) -> bool:
         self._reload_if_stale()
         now = self._clock.milliseconds()
+        self._tell_sent()
         if self._state.outbox_bytes() > self._outbox_limit:
             return False  # the spools fill up, and their bound tells the clients
         self._open_new()
@@ -193,9 +201,11 @@ class Drain:
         for dropped in flush.dropped:
             if dropped.reason in _DECIDED_HERE:
                 self._figures.ignored[dropped.reason] += dropped.count
+        for name, batches in taken.items():
+            _report_lost(name, self._position(name), batches)
         self._positions.update(positions)
         for name, number in positions.items():
-            self._readers[name].drained(number)
+            self._readers[name].taken(number)
         self._seen = {
             key: then for key, then in self._seen.items() if key[1] > self._positions.get(key[0], 0)
         }
@@ -203,7 +213,7 @@ class Drain:
         self._taken_before = self._earliest(taken, now)
         return waiting and bool(positions)
 
-    def _earliest(self, taken: dict[str, list[Batch]], now: int) -> int:
+    def _earliest(self, taken: dict[str, list[spool.Batch]], now: int) -> int:
         """The millisecond before which nothing waits in a spool that was there when these batches were taken."""
         left = [
             batches[len(taken.get(name, ()))][1]
@@ -215,37 +225,20 @@ class Drain:
     def _open_new(self) -> None:
         for path in self._folder.glob("*.db"):
             name = path.stem
-            if name in self._readers or name in self._damaged:
+            if name in self._readers:
                 continue
-            try:
-                reader = self._readers[name] = spool.SpoolReader(path)
-                reader.drained(self._positions.get(name, 0))
-            except sqlite3.OperationalError:
-                continue  # busy, or just being made: next time
-            except sqlite3.DatabaseError:
-                self._set_aside(name)
+            with suppress(sqlite3.OperationalError):  # busy, or just being made: next time
+                self._readers[name] = spool.SpoolReader(path)
 
-    def _set_aside(self, name: str) -> None:
-        """Go on without a spool that cannot be read, and say so: the others must not wait for it."""
-        log.error("the spool %s is damaged and is left as it is; the others go on", name)
-        self._damaged.add(name)
-        reader = self._readers.pop(name, None)
-        if reader is not None:
-            reader.close()
-
-    def _ahead(self) -> dict[str, tuple[list[Batch], bool]]:
+    def _ahead(self) -> dict[str, tuple[list[spool.Batch], bool]]:
         """What each spool holds after its position, as much as a step may take, and whether there is more."""
-        found = {}
-        for name, reader in list(self._readers.items()):
-            try:
-                found[name] = reader.ahead(self._positions.get(name, 0))
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:
-                self._set_aside(name)
-        return found
+        return {name: reader.ahead(self._position(name)) for name, reader in self._readers.items()}
 
-    def _due(self) -> tuple[dict[str, list[Batch]], bool]:
+    def _position(self, name: str) -> int:
+        """The last batch that was taken of this spool. Of one that a lost state file knew, the last in Postgres."""
+        return self._positions.get(name) or self._readers[name].sent
+
+    def _due(self) -> tuple[dict[str, list[spool.Batch]], bool]:
         """The batches that may be taken, and whether others wait.
 
         In the order of their time: what came in before the slowest spool's mark, or has waited long enough. That
@@ -260,7 +253,7 @@ class Drain:
         # A spool with a backlog is not overtaken by one without: a step ends where the first of them was cut.
         horizon = min((batches[-1][1] for batches, more in ahead.values() if more), default=None)
         now = self._clock.monotonic()
-        due: dict[str, list[Batch]] = {}
+        due: dict[str, list[spool.Batch]] = {}
         for name, (batches, _) in ahead.items():
             seen = [self._seen.setdefault((name, number), now) for number, _, _ in batches]
             for batch, first_seen in zip(batches, seen, strict=True):
@@ -271,9 +264,17 @@ class Drain:
         taken = sum(map(len, due.values()))
         return due, horizon is not None or taken < sum(len(batches) for batches, _ in ahead.values())
 
+    def _tell_sent(self) -> None:
+        """Let the workers delete what Postgres has."""
+        for name, number in self._sent.items():
+            reader = self._readers.get(name)
+            if reader is not None and number > reader.sent:
+                reader.drained(number)
+
     def _remove_orphans(self) -> None:
         for name, reader in list(self._readers.items()):
-            if reader.remove_if_orphaned(self._positions.get(name, 0)):
+            position = self._position(name)
+            if position == reader.sent and reader.remove_if_orphaned(position):
                 del self._readers[name]
                 self._state.forget_spool(name)
                 self._positions.pop(name, None)
@@ -334,7 +335,7 @@ async def _finish(work: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-def _merge(taken: dict[str, list[Batch]]) -> list[Record]:
+def _merge(taken: dict[str, list[spool.Batch]]) -> list[Record]:
     """All records of the batches in the order of their time; those without one go with their batch."""
     return [
         record
@@ -344,12 +345,19 @@ def _merge(taken: dict[str, list[Batch]]) -> list[Record]:
     ]
 
 
-def _timed(name: str, batches: list[Batch]) -> list[tuple[int, str, Record]]:
+def _timed(name: str, batches: list[spool.Batch]) -> list[tuple[int, str, Record]]:
     return [
         (getattr(record, "at", last), name, record)
         for _, last, body in batches
         for record in spool.records(body)
     ]
+
+
+def _report_lost(name: str, position: int, batches: list[spool.Batch]) -> None:
+    for number, _, body in batches:
+        if body is None:
+            log.error("lost with the damaged spool %s: its batches %d to %d", name, position + 1, number)
+        position = number
 
 
 def _holds_something(flush: Flush) -> bool:

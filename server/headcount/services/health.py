@@ -17,7 +17,7 @@ import msgspec
 
 from headcount import errors
 from headcount.clock import Clock
-from headcount.store import backlog, migrations
+from headcount.store import backlog, files, migrations
 from headcount.store.daykeys import DayKeys
 from headcount.store.figures import SILENCE, Board, Progress, Published, Role
 from headcount.store.geoip import Facts
@@ -175,7 +175,7 @@ class Examiner:
             Name.OUTBOX: self._of_outbox(progress),
             Name.PURGE: self._of_purge(progress),
             Name.COUNTRY_FILE: self._of_country_file(),
-            Name.SPOOL_FILES: _of_spool_files(waiting),
+            Name.SPOOL_FILES: _of_spool_files(waiting, len(files.damaged(self._data_dir))),
         }
         now = self._clock.monotonic()
         return Health(findings, processes, [one for one in processes if one.silence(now) <= SILENCE])
@@ -286,8 +286,11 @@ class Examiner:
         return max(0, self._clock.milliseconds() - moment) / 1000 if moment is not None else 0.0
 
 
-def _of_spool_files(waiting: backlog.Backlog) -> Finding:
-    measured, limits = {"spools": waiting.spools, "unreadable": waiting.unreadable}, {"unreadable": 0}
+def _of_spool_files(waiting: backlog.Backlog, set_aside: int) -> Finding:
+    measured = {"spools": waiting.spools, "unreadable": waiting.unreadable, "set_aside": set_aside}
+    limits = {"unreadable": 0, "set_aside": 0}
+    if set_aside:
+        return Finding(Verdict.DEGRADED, "A damaged file was set aside: the log says more.", measured, limits)
     if waiting.unreadable:
         return Finding(Verdict.DEGRADED, "A spool cannot be read: it may be damaged.", measured, limits)
     return Finding(Verdict.OK, "Every spool can be read.", measured, limits)

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from headcount.store.spool import DRAINED
+from headcount.store import spool
 
 _LAST = "select coalesce(max(number), 0) from batch"
 _OLDEST = "select last from batch where number > ? and last > 0 order by number limit 1"
@@ -40,17 +40,16 @@ def look(folder: Path) -> Backlog:
 
 
 def _look_into(path: Path) -> Backlog:
-    with path.with_suffix(".lock").open("rb") as marks:
-        marks.seek(DRAINED * 8)
-        drained = int.from_bytes(marks.read(8), "big")
+    marks = path.with_suffix(".lock").read_bytes()
+    taken = max(spool.mark(marks, slot) for slot in (spool.DRAINED, spool.TAKEN))
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as db:
         (last,) = db.execute(_LAST).fetchone()
-        oldest = db.execute(_OLDEST, (drained,)).fetchone()
+        oldest = db.execute(_OLDEST, (taken,)).fetchone()
         (pages,), (free,), (size,) = (
             db.execute(f"pragma {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
         )
     used = (pages - free) * size
-    waiting = max(0, last - drained)
+    waiting = max(0, last - taken)
     return Backlog(1, waiting, used, used, oldest[0] if oldest and waiting else None)
 
 

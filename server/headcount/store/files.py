@@ -11,12 +11,14 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from headcount import clock, errors
 
+DAMAGED = ".damaged"
+"""How the name of a file ends that was set aside."""
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -56,6 +58,22 @@ def create_durably(path: Path, data: bytes, mode: int = 0o600) -> bool:
             return False
     sync_folder(path.parent)
     return True
+
+
+def set_aside(path: Path) -> Path:
+    """Keep a damaged SQLite file, with its log, under a name that no process takes up; which."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{DAMAGED}")
+    for suffix in ("-wal", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return aside
+
+
+def damaged(data_dir: Path) -> list[Path]:
+    """What was set aside on this node, and waits for somebody to look at it."""
+    return sorted(path for folder in (data_dir, data_dir / "spool") for path in folder.glob(f"*{DAMAGED}*"))
 
 
 def data_id(data_dir: Path) -> str:

@@ -35,6 +35,7 @@ GAUGES = {
     (Name.SPOOL, "oldest_seconds"): ("spool_oldest_seconds", "Age of the oldest event not taken by the rollup."),
     (Name.SPOOL_FILES, "spools"): ("spool_files", "Spools that can be read."),
     (Name.SPOOL_FILES, "unreadable"): ("spool_files_unreadable", "Spools that cannot be read."),
+    (Name.SPOOL_FILES, "set_aside"): ("files_set_aside", "Damaged files that were set aside."),
     (Name.OUTBOX, "flushes"): ("outbox_flushes", "Flushes that wait for Postgres."),
     (Name.OUTBOX, "bytes"): ("outbox_bytes", "Bytes that wait for Postgres."),
     (Name.OUTBOX, "oldest_seconds"): ("outbox_oldest_seconds", "Age of the oldest flush that waits for Postgres."),
