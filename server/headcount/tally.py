@@ -7,9 +7,11 @@ flush carries the difference. When the day has closed, its ledgers are destroyed
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import date
 from itertools import chain
+from operator import neg, sub
 
 import datasketches
 from msgspec.structs import replace
@@ -18,13 +20,10 @@ from headcount import visits
 from headcount.licensed import Heartbeat, HeartbeatRow
 from headcount.licensing.sharing import Sharing
 from headcount.model import (
-    EVENT_DIMENSIONS,
     NO_SITE,
-    NOTHING,
     OTHER,
     VISIT_DIMENSIONS,
     CountRow,
-    Counts,
     Dropped,
     Flush,
     Hit,
@@ -32,7 +31,7 @@ from headcount.model import (
     Ignored,
     Record,
 )
-from headcount.visits import Visit
+from headcount.visits import Visit, Whole
 
 LG_K = 13
 """8,192 registers: 4 KB at most, 0.8 % standard error, exact to several hundred (Apache DataSketches HLL)."""
@@ -99,6 +98,13 @@ class Cell:
         """The sketch, to be stored; what is held follows from the open visits."""
         return bytes(self.sketch.serialize_compact())
 
+    def add(self, visits: int, pageviews: int, events: int, bounces: int, duration: int) -> None:
+        self.visits += visits
+        self.pageviews += pageviews
+        self.events += events
+        self.bounces += bounces
+        self.duration += duration
+
     def flush(self, site: int, day: date) -> CountRow | None:
         """What the step has added, as Postgres will add it; None: nothing."""
         visitors = self.visitors() - self.sent if self.moved else 0
@@ -129,7 +135,7 @@ class Ledger:
         self._max_values = max_values
         self.visits: dict[int, Visit] = {}
         """Token: its open visit."""
-        self.cells: dict[str, dict[str, Cell]] = {}
+        self.cells: defaultdict[str, dict[str, Cell]] = defaultdict(dict)
         """Dimension, value: its cell."""
         self.changed: set[Cell] = set()
         self.changed_visits: dict[int, Visit] = {}
@@ -141,7 +147,7 @@ class Ledger:
 
     def cell(self, dimension: str, value: str) -> Cell:
         """The cell of this value, made if there is none."""
-        values = self.cells.setdefault(dimension, {})
+        values = self.cells[dimension]
         cell = values.get(value)
         if cell is None:
             cell = values[value] = Cell(dimension, value)
@@ -149,12 +155,20 @@ class Ledger:
 
     def begin(self, hit: Hit, id: int) -> Visit:
         """The visit that this event opens, still without it."""
-        attributes = tuple([cell.value for cell in map(self._folded, VISIT_DIMENSIONS, hit.attributes)])
         page = self._folded("page", hit.page).value
-        visit = self.visits[hit.token] = visits.begin(replace(hit, page=page, attributes=attributes), id)
-        whole, _ = self._places_of(visit)
+        attributes = [self._folded(*key) for key in zip(VISIT_DIMENSIONS, hit.attributes, strict=True)]
+        hit = replace(hit, page=page, attributes=tuple([cell.value for cell in attributes]))
+        visit = self.visits[hit.token] = visits.begin(hit, id)
+        exit_page = self.cell("exit_page", page)
+        whole = [self.cell(*visits.WHOLE), *attributes, self.cell("entry_page", page), exit_page]
+        self._places[id] = whole, []
         for cell in whole:
-            self._enter(cell, visit.token)
+            cell.visits += 1
+            cell.moved = True
+            if cell is exit_page:
+                cell.hold(hit.token)
+            else:
+                cell.sketch.update(hit.token)
         return visit
 
     def count(self, visit: Visit, hit: Hit) -> HitRow:
@@ -171,7 +185,7 @@ class Ledger:
     def close(self, visit: Visit) -> None:
         """The visit has ended: its exit page is final."""
         cell = self.cell("exit_page", visit.exit_page)
-        self._leave(cell, visit.token, NOTHING)
+        self._release(cell, visit.token)
         cell.sketch.update(visit.token)
         del self.visits[visit.token]
         self._places.pop(visit.id, None)
@@ -217,40 +231,48 @@ class Ledger:
             self._scroll(cell, visit.scroll[page], depth)
         return row
 
-    def _happen(self, visit: Visit, hit: Hit, before: Counts) -> HitRow:
+    def _happen(self, visit: Visit, hit: Hit, before: Whole) -> HitRow:
         whole, touched = self._places_of(visit)
-        cells = [self._bounded(visit, dimension, getattr(hit, dimension)) for dimension in EVENT_DIMENSIONS]
-        props = [self._bounded(visit, f"props:{name}", value) for name, value in hit.props]
-        page, hostname, name = [cell.value for cell in cells]
-        named = [(prop, cell.value) for (prop, _), cell in zip(hit.props, props, strict=True)]
-        row = visits.add(visit, replace(hit, page=page, hostname=hostname, name=name, props=tuple(named)))
-        is_view = name == visits.PAGEVIEW
-        for cell in (*cells, *props, self.cell(visits.HOUR, str(hit.hour))):
+        page = self._bounded(visit, "page", hit.page)
+        hostname = self._bounded(visit, "hostname", hit.hostname)
+        name = self._bounded(visit, "name", hit.name)
+        props = [(prop, self._bounded(visit, f"props:{prop}", value)) for prop, value in hit.props]
+        hit = replace(
+            hit,
+            page=page.value,
+            hostname=hostname.value,
+            name=name.value,
+            props=tuple([(prop, cell.value) for prop, cell in props]),
+        )
+        row = visits.add(visit, hit)
+        is_view = hit.name == visits.PAGEVIEW
+        hour = self.cell(visits.HOUR, str(hit.hour))
+        for cell in (page, hostname, name, hour, *[cell for _, cell in props]):
             if visits.touch(visit, cell.dimension, cell.value):
                 touched.append(cell)
-                self._enter(cell, visit.token, before._replace(pageviews=0, events=0))
-                if cell.dimension == "page" and page in visit.scroll:
-                    self._scroll(cell, visit.scroll[page], None)
+                self._enter(cell, visit.token, (0, 0, *before[2:]))
+                if cell is page and page.value in visit.scroll:
+                    self._scroll(page, visit.scroll[page.value], None)
             cell.pageviews += is_view
             cell.events += 1
-        if whole[-1].value != page:
+        if whole[-1].value != page.value:
             self._leave(whole[-1], visit.token, before)
-            whole[-1] = self.cell("exit_page", page)
+            whole[-1] = self.cell("exit_page", page.value)
             self._enter(whole[-1], visit.token, before)
         return row
 
-    def _spread(self, visit: Visit, before: Counts, after: Counts) -> None:
+    def _spread(self, visit: Visit, before: Whole, after: Whole) -> None:
         """Add what the visit has gained: to the whole of it, and bounce and duration to all that it stands for."""
         whole, touched = self._places_of(visit)
-        if events := after.events - before.events:
-            pageviews = after.pageviews - before.pageviews
+        pageviews, events, bounces, seconds = map(sub, after, before)
+        if events:
             for cell in whole:
                 cell.pageviews += pageviews
                 cell.events += events
-        if bounces := after.bounces - before.bounces:
+        if bounces:
             for cell in chain(whole, touched):
                 cell.bounces += bounces
-        if seconds := after.duration - before.duration:
+        if seconds:
             for cell in chain(whole, touched):
                 cell.duration += seconds
         self.changed.update(whole, touched)
@@ -259,26 +281,21 @@ class Ledger:
         cell.scroll += depth - (before or 0)
         cell.scroll_visits += before is None
 
-    def _enter(self, cell: Cell, token: int, counts: Counts = visits.NEW) -> None:
-        """A visit comes to this cell with what it has been counted for so far."""
-        cell.visits += 1
-        cell.pageviews += counts.pageviews
-        cell.events += counts.events
-        cell.bounces += counts.bounces
-        cell.duration += counts.duration
+    def _enter(self, cell: Cell, token: int, sofar: Whole) -> None:
+        """A visit that is under way comes to this cell with what it has been counted for."""
+        cell.add(1, *sofar)
         if cell.dimension == "exit_page":
             cell.hold(token)
         else:
             cell.sketch.update(token)
         cell.moved = True
 
-    def _leave(self, cell: Cell, token: int, counts: Counts) -> None:
-        """A visit takes what it was counted for away from its exit page; nothing, if it has ended here."""
-        cell.visits -= counts.visits
-        cell.pageviews -= counts.pageviews
-        cell.events -= counts.events
-        cell.bounces -= counts.bounces
-        cell.duration -= counts.duration
+    def _leave(self, cell: Cell, token: int, sofar: Whole) -> None:
+        """A visit goes on from its exit page, and takes along what it was counted for."""
+        cell.add(-1, *map(neg, sofar))
+        self._release(cell, token)
+
+    def _release(self, cell: Cell, token: int) -> None:
         if cell.held is not None:
             cell.held.discard(token)
         cell.moved = True
@@ -301,7 +318,7 @@ class Ledger:
 
     def _folded(self, dimension: str, value: str) -> Cell:
         """The cell of the value, or of "(other)" once the day has as many values of this dimension as it may."""
-        values = self.cells.get(dimension, {})
+        values = self.cells[dimension]
         cell = values.get(value)
         if cell is None:
             cell = self.cell(dimension, value if len(values) < self._max_values else OTHER)
@@ -324,21 +341,20 @@ class Tally:
     def take(self, records: Iterable[Record], known: Callable[[int], bool]) -> Flush:
         """Count the records, in the order of their time. `known` tells whether a site still exists."""
         flush = Flush()
-        dropped: dict[tuple[int, date, str], int] = {}
+        dropped: Counter[tuple[int, date, str]] = Counter()
+
+        def drop(site: int, day: date, reason: str, count: int) -> None:
+            dropped[site, day, str(reason)] += count
+
         for record in records:
             if isinstance(record, Heartbeat):
                 self._heartbeat(record, flush)
-                continue
-            reason, count = (record.reason, record.count) if isinstance(record, Dropped) else (None, 1)
-            if record.site != NO_SITE and not known(record.site):
-                dropped_site, reason = NO_SITE, str(Ignored.DELETED_SITE)
-            else:
-                dropped_site = record.site
-            if reason is None and isinstance(record, Hit):
-                reason = self._hit(record, flush)
-            if reason is not None:
-                key = (dropped_site, record.day, str(reason))
-                dropped[key] = dropped.get(key, 0) + count
+            elif record.site != NO_SITE and not known(record.site):
+                drop(NO_SITE, record.day, Ignored.DELETED_SITE, getattr(record, "count", 1))
+            elif isinstance(record, Dropped):
+                drop(record.site, record.day, record.reason, record.count)
+            elif not self._hit(record, flush):
+                drop(record.site, record.day, Ignored.NO_VISIT, 1)
         for (site, _, day), ledger in self.ledgers.items():
             ledger.flush(site, day, flush)
         flush.sharing.extend(self.sharing.rows())
@@ -363,17 +379,18 @@ class Tally:
         fields = {name: getattr(heartbeat, name) for name in _CARRIED}
         flush.heartbeats.append(HeartbeatRow(minute=heartbeat.at // 60_000 * 60, **fields))
 
-    def _hit(self, hit: Hit, flush: Flush) -> Ignored | None:
+    def _hit(self, hit: Hit, flush: Flush) -> bool:
+        """Whether it could be counted: an engagement without a visit cannot."""
         ledger = self.ledgers.get((hit.site, hit.zone, hit.day))
         visit = ledger.visits.get(hit.token) if ledger is not None else None
         if ledger is not None and visit is not None and visits.ended(visit, hit.at):
             ledger.close(visit)
             visit = None
         if visit is None and not visits.begins(hit):
-            return Ignored.NO_VISIT
+            return False
         if ledger is None:
             ledger = self.ledger(hit.site, hit.zone, hit.day)
         if visit is None:
             visit = ledger.begin(hit, self._new_id())
         flush.hits.append(ledger.count(visit, hit))
-        return None
+        return True

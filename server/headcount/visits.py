@@ -11,7 +11,7 @@ from datetime import date
 
 import msgspec
 
-from headcount.model import VISIT_DIMENSIONS, Counts, Hit, HitRow, VisitRow
+from headcount.model import VISIT_DIMENSIONS, Hit, HitRow, VisitRow
 
 TIMEOUT = 30 * 60 * 1000
 """Milliseconds without an event after which a visit has ended."""
@@ -27,8 +27,8 @@ HOUR = "hour"
 """The dimension of local hours, as Unix seconds; kept in a table of its own."""
 
 Key = tuple[str, str]
-NEW = Counts(visits=1)
-"""What a visit adds before its first event."""
+Whole = tuple[int, int, int, int]
+"""Page views, events, bounces, and the duration in seconds."""
 
 
 class Visit(msgspec.Struct, array_like=True, gc=False):
@@ -132,9 +132,9 @@ def duration(visit: Visit) -> int:
     return (visit.last - visit.started) // 1000
 
 
-def whole(visit: Visit) -> Counts:
-    """What this visit adds to each value that stands for it as a whole."""
-    return Counts(1, visit.pageviews, visit.events, int(is_bounce(visit)), duration(visit))
+def whole(visit: Visit) -> Whole:
+    """What this visit adds to each value that stands for it as a whole, besides one visit."""
+    return visit.pageviews, visit.events, is_bounce(visit), duration(visit)
 
 
 def keys(visit: Visit) -> list[Key]:

@@ -67,7 +67,7 @@ def brute_force(hits: Sequence[Hit]) -> Total:
 
 def contribution(hits: Sequence[Hit], visit: visits.Visit) -> dict[tuple[str, str], Counts]:
     """What one visit adds to each counter, told from all of its events."""
-    whole = visits.whole(visit)
+    whole = Counts(1, *visits.whole(visit))
     counts = dict.fromkeys(visits.keys(visit), whole)
     for hit in hits:
         keys = [("page", hit.page), ("hostname", hit.hostname), ("name", hit.name), ("hour", str(hit.hour))]

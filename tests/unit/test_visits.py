@@ -34,7 +34,7 @@ def test_an_engagement_event_lengthens_a_visit_of_one_page() -> None:
 
 def test_an_engagement_event_counts_as_no_event() -> None:
     visit = visit_of(make.hit(), make.hit(name="engagement", scroll=80))
-    assert visits.whole(visit).events == 1
+    assert visit.events == 1
 
 
 def test_an_engagement_event_opens_no_visit() -> None:

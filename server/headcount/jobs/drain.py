@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -337,12 +338,10 @@ async def _finish(work: Callable[..., T], *arguments: object) -> T:
 
 def _merge(taken: dict[str, list[spool.Batch]]) -> list[Record]:
     """All records of the batches in the order of their time; those without one go with their batch."""
-    return [
-        record
-        for _, _, record in heapq.merge(
-            *(_timed(name, batches) for name, batches in taken.items()), key=lambda item: item[:2]
-        )
-    ]
+    if len(taken) == 1:
+        return [record for _, _, body in next(iter(taken.values())) for record in spool.records(body)]
+    timed = [_timed(name, batches) for name, batches in taken.items()]
+    return [record for _, _, record in heapq.merge(*timed, key=itemgetter(0, 1))]
 
 
 def _timed(name: str, batches: list[spool.Batch]) -> list[tuple[int, str, Record]]:
