@@ -165,7 +165,7 @@ async def copy_only(database: Database, hits: Sequence[Hit]) -> None:
     """The yardstick of step 2: the raw rows of the events and nothing else, into a table as `hit` is."""
     ids = count()
     async with database.transaction() as connection:
-        await connection.execute("create table if not exists plain (like hit including all)")
+        await connection.execute("drop table if exists plain; create table plain (like hit including all)")
         rows = [
             (
                 hit.site,
