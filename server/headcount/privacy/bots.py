@@ -99,7 +99,11 @@ def bot_class(user_agent: str, headers: Mapping[str, str]) -> Ignored | None:
 
 def is_prefetch(headers: Mapping[str, str]) -> bool:
     """Whether the browser fetches ahead, for somebody who may never look."""
-    return any(_AHEAD.search(headers.get(name, "")) for name in _AHEAD_HEADERS)
+    for name in _AHEAD_HEADERS:
+        value = headers.get(name)
+        if value and _AHEAD.search(value):
+            return True
+    return False
 
 
 def _suspicious_part(agent: str) -> str:

@@ -41,10 +41,10 @@ def channel(source: Source, tags: Mapping[str, str]) -> str:
     name = (tagged or source.name).lower()
     medium = tags.get("utm_medium", "").lower()
     campaign = tags.get("utm_campaign", "").lower()
-    group = "Shopping" if _SHOP.fullmatch(campaign) else _GROUP_OF_KIND.get(kind, "")
+    group = "Shopping" if campaign and _SHOP.fullmatch(campaign) else _GROUP_OF_KIND.get(kind, "")
     if "cross-network" in (medium, campaign) or "cross-network" in campaign:
         return "Cross-network"
-    if _PAID.fullmatch(medium) or sources.is_ad_tag(tagged):
+    if (medium and _PAID.fullmatch(medium)) or (tagged and sources.is_ad_tag(tagged)):
         return f"Paid {group}" if group else _other_paid(medium)
     if medium in _DISPLAY:
         return "Display"

@@ -64,6 +64,8 @@ def scrub(text: str, fold_digits: bool = True) -> str:
     Without `fold_digits`, long numbers stay (also those of phones and cards); network addresses never do.
     Scrubbing scrubbed text changes nothing.
     """
+    if len(text) < 16 and text.isalpha():  # a word
+        return text
     text = visible(text)
     # A replacement can bring a new match about, so it goes on until nothing changes. It does end: every one
     # takes away length, digits or an at sign, and the words put in have neither digit nor at sign.

@@ -53,7 +53,7 @@ NOWHERE = Source("", "", "")
 
 def classify(referrer: str, own: Callable[[str], bool], fold_digits: bool = True) -> Source:
     """The source that a referrer names; NOWHERE if it is none, an address, or a host that is `own`."""
-    parts = _REFERRER.match(visible(referrer[:_LONGEST_READ]))
+    parts = _REFERRER.match(visible(referrer[:_LONGEST_READ])) if referrer else None
     if parts is None:
         return NOWHERE
     scheme, authority, path = parts.groups()

@@ -50,7 +50,7 @@ def read_url(url: str, *, hash_routing: bool, query_params: Collection[str], fol
     if parts is None:
         raise errors.BadInput("url", "The URL has to start with http://, https:// or app:// and a hostname.")
     _, authority, path, query, fragment = parts.groups(default="")
-    fields = dict(_fields(query))
+    fields = dict(_fields(query)) if query else {}
     kept = [(name, scrub(fields[name], fold_digits)) for name in sorted(query_params) if name in fields]
     page = scrub(decode(path), fold_digits) or "/"
     if kept:
@@ -62,6 +62,8 @@ def read_url(url: str, *, hash_routing: bool, query_params: Collection[str], fol
 
 def host_allowed(hostname: str, domain: str, hostnames: Collection[str]) -> bool:
     """Whether what happens on `hostname` belongs to the site `domain` with these allowed `hostnames`."""
+    if hostname == domain and not hostnames:
+        return True
     host, domain = _bare(hostname), _bare(domain)
     # Pages in development would otherwise be counted with those that are live.
     if host in _THIS_MACHINE or host.endswith(".localhost") or _LOOPBACK.fullmatch(host):
@@ -119,6 +121,8 @@ def _fields(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _tags(fields: dict[str, str], fold_digits: bool) -> dict[str, str]:
+    if not fields:
+        return {}
     values = {name: fields.get(name, "") for name in TAGS}
     values["utm_source"] = values["utm_source"] or fields.get("source") or fields.get("ref", "")
     return {name: scrub(value, fold_digits)[:LONGEST_TAG] for name, value in values.items() if value}

@@ -39,7 +39,7 @@ MAX_CONNECTIONS = 10_000
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _END = b"\r\n\r\n"
 _METHOD = b"POST /api/"
-_ODD = ("Transfer-Encoding", "Expect", "Upgrade", "Content-Encoding", "HTTP2-Settings")
+_ODD = frozenset(("transfer-encoding", "expect", "upgrade", "content-encoding", "http2-settings"))
 
 Route = Callable[[str | None, Headers, bytes], Awaitable[Answer]]
 
@@ -111,7 +111,9 @@ class Connection(asyncio.Protocol):
         self._blocked = False
         self._read = True
         # Of the request whose head was read:
-        self._fields: CIMultiDict[str] = CIMultiDict()
+        self._fields: dict[str, str] = {}
+        """By their names in small letters."""
+        self._twice = False
         self._route: tuple[str, Route] | None = None
         self._begin = 0
         self._end = 0
@@ -168,7 +170,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser. Bytes that are no UTF-8 become lone surrogates, as in aiohttp."""
-        self._fields.add(name.decode(), value.decode(errors="surrogateescape"))
+        key = name.decode().lower()
+        self._twice |= key in self._fields
+        self._fields[key] = value.decode(errors="surrogateescape")
 
     def _next(self) -> None:
         """Answer the first request that lies here as soon as it is whole; hand the connection over if it is odd."""
@@ -182,7 +186,7 @@ class Connection(asyncio.Protocol):
             self._hand_over()
             return
         body, self._buffer = self._buffer[self._begin :], b""
-        self._task = self._loop.create_task(self._answer(self._route, self._fields, body))
+        self._task = self._loop.create_task(self._answer(self._route, CIMultiDict(self._fields), body))
         self._route = None
 
     def _read_head(self) -> bool:
@@ -204,18 +208,18 @@ class Connection(asyncio.Protocol):
 
     def _is_plain(self, begin: int) -> bool:
         """Read the head, which ends before `begin`; whether nothing in it needs aiohttp."""
-        headers: CIMultiDict[str] = CIMultiDict()
-        self._fields = headers
+        fields: dict[str, str] = {}
+        self._fields, self._twice = fields, False
         try:
             httptools.HttpRequestParser(self).feed_data(self._buffer[:begin])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
             return False
-        length = headers.get("Content-Length", "")
-        if len(headers) != len({name.lower() for name in headers}) or any(name in headers for name in _ODD):
+        length = fields.get("content-length", "")
+        if self._twice or "host" not in fields or not fields.keys().isdisjoint(_ODD):
             return False
-        if not (length.isascii() and length.isdigit() and int(length[:9]) <= MAX_BODY and "Host" in headers):
+        if not (length.isascii() and length.isdigit() and int(length[:9]) <= MAX_BODY):
             return False
-        connection = headers.get("Connection", "keep-alive").lower()
+        connection = fields.get("connection", "keep-alive").lower()
         self._last = connection == "close"
         self._begin, self._end = begin, begin + int(length)
         return connection in ("close", "keep-alive")

@@ -41,9 +41,12 @@ class Hot:
     async def event(self, peer: str | None, headers: Headers, body: bytes) -> Answer:
         """One event or an array of them. 202 is sent when they are on the disk."""
         client = self.client(peer, headers)
-        with self.counted():
+        try:
             token = self.admit(client, headers)
             parsed = event_wire.parse(body)
+        except errors.HeadcountError as error:
+            self._collector.refuse(reason_of(error))
+            raise
         events = parsed if isinstance(parsed, list) else [parsed]
         try:
             ignored = await self._collector.collect(events, client, token)

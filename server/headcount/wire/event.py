@@ -95,7 +95,7 @@ def from_fields(given: object) -> Event:
     fields: dict[str, Any] = {}
     for key, value in given.items():
         if value is not None:
-            fields.setdefault(LONG.get(str(key), str(key)), value)
+            fields.setdefault(LONG.get(key) or key, value)
     name = _name(fields.get("name"))
     _check_revenue(fields.get("revenue"))
     return Event(
@@ -127,12 +127,16 @@ def _text(fields: Mapping[str, Any], name: str, required: bool = False) -> str:
     value = fields.get(name, "")
     if not isinstance(value, str):
         raise errors.BadInput(name, "must be text")
-    if required and not value:
-        raise errors.BadInput(name, "is required")
+    if not value:
+        if required:
+            raise errors.BadInput(name, "is required")
+        return ""
     return json.clean(name, value)
 
 
 def _domains(value: str) -> tuple[str, ...]:
+    if "," not in value:
+        return (value.strip().lower(),) if value.strip() else ()
     domains = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
     if len(domains) > MAX_DOMAINS:
         raise errors.BadInput("domain", f"names at most {MAX_DOMAINS} sites")
@@ -170,7 +174,9 @@ def _prop_value(value: object) -> str:
 
 
 def _truth(fields: Mapping[str, Any], name: str, default: bool) -> bool:
-    value = fields.get(name, default)
+    value = fields.get(name)
+    if value is None:
+        return default
     if value in (True, 1, "1", "true"):
         return True
     if value in (False, 0, "0", "false"):
