@@ -88,25 +88,25 @@ def test_a_mapped_address_is_the_same_client(one: IPv4Address) -> None:
     ],
 )
 def test_the_first_from_the_right_that_is_no_proxy(peer: str, header: list[str], expected: str) -> None:
-    assert address.client_address(peer, header, TRUSTED) == ip_address(expected)
+    assert address.client_address(address.parse(peer), header, TRUSTED) == ip_address(expected)
 
 
 @pytest.mark.parametrize("peer", [None, "", "@", "/run/headcount.sock"])
 def test_without_a_peer_the_header_is_not_believed(peer: str | None) -> None:
-    assert address.client_address(peer, ["198.51.100.1"], TRUSTED) is None
+    assert address.client_address(address.parse(peer or ""), ["198.51.100.1"], TRUSTED) is None
 
 
 @given(st.lists(st.text()), addresses)
 def test_nobody_can_put_an_address_left_of_the_proxy_s(invented: list[str], real: address.Address) -> None:
     header = [*invented, str(real)]
-    found = address.client_address("10.0.0.1", header, TRUSTED)
+    found = address.client_address(address.parse("10.0.0.1"), header, TRUSTED)
     if not any(real in network for network in TRUSTED):
         assert found == real
 
 
 @given(st.lists(st.text()), addresses)
 def test_a_header_without_a_trusted_peer_changes_nothing(header: list[str], peer: address.Address) -> None:
-    assert address.client_address(str(peer), header, []) == peer
+    assert address.client_address(address.parse(str(peer)), header, []) == peer
 
 
 def test_a_client_is_its_ipv4_address_or_its_ipv6_network() -> None:

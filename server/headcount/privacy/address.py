@@ -39,14 +39,14 @@ def _ipv4(text: str) -> IPv4Address | None:
 
 
 def client_address(
-    peer: str | None, header_values: Iterable[str], trusted: Sequence[IPv4Network | IPv6Network]
+    peer: Address | None, header_values: Iterable[str], trusted: Sequence[IPv4Network | IPv6Network]
 ) -> Address | None:
     """The client's address: from the right, the first that is no trusted proxy.
 
     The header counts only if the socket's peer is trusted. An item that is no address ends the walk: what
     stands left of it could be anyone's invention, so the last trusted proxy's address is taken.
     """
-    address = parse(peer) if peer else None
+    address = peer
     if address is None or not _in(address, trusted):
         return address
     for item in reversed([item for value in header_values for item in value.split(",")]):

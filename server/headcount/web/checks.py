@@ -27,13 +27,13 @@ async def check(request: web.Request) -> web.Response:
     except errors.BadInput:
         request.app[keys.COLLECTOR].refuse(Ignored.LICENSE_INVALID)
         raise
-    return answers.response(await hot.check(request.remote, request.headers, body))
+    return answers.response(await hot.check(hot.client_of(request), body))
 
 
 async def dry_run(request: web.Request) -> web.Response:
     """Exactly what a check would store. Nothing is stored."""
     hot = request.app[keys.HOT]
-    client = hot.client(request.remote, request.headers)
+    client = hot.client_of(request)
     question = hot.question(client, await read(request), nonce=False)
     heartbeat = await request.app[keys.CHECKS].dry_run(question, client)
     return answers.json(shown(heartbeat, question.unknown))
@@ -99,7 +99,7 @@ async def jwks(request: web.Request) -> web.Response:
 
 async def _holder(request: web.Request) -> wire.Holder:
     hot = request.app[keys.HOT]
-    return hot.holder(hot.client(request.remote, request.headers), await read(request))
+    return hot.holder(hot.client_of(request), await read(request))
 
 
 def shown(heartbeat: Heartbeat, dropped: int) -> dict[str, Any]:

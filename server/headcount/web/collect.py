@@ -25,13 +25,13 @@ async def event(request: web.Request) -> web.Response:
     hot = request.app[keys.HOT]
     with hot.counted():
         body = await read(request)
-    return answers.response(await hot.event(request.remote, request.headers, body))
+    return answers.response(await hot.event(hot.client_of(request), request.headers, body))
 
 
 async def pixel(request: web.Request) -> web.Response:
     """A page view by an image: `d` domain, `u` URL (else the Referer header), `r` referrer."""
     hot = request.app[keys.HOT]
-    client = hot.client(request.remote, request.headers)
+    client = hot.client_of(request)
     fields = {name: request.query[name] for name in ("d", "u", "r") if name in request.query}
     fields.setdefault("u", request.headers.get("Referer", ""))
     with hot.counted():

@@ -20,6 +20,8 @@ from aiohttp.helpers import rfc822_formatted_time
 from multidict import CIMultiDict
 
 from headcount import errors
+from headcount.privacy import address, door
+from headcount.privacy.address import Address
 from headcount.store.figures import Figures
 from headcount.web import answers
 from headcount.web.answers import Answer
@@ -41,7 +43,7 @@ _END = b"\r\n\r\n"
 _METHOD = b"POST /api/"
 _ODD = frozenset(("transfer-encoding", "expect", "upgrade", "content-encoding", "http2-settings"))
 
-Route = Callable[[str | None, Headers, bytes], Awaitable[Answer]]
+Route = Callable[[door.Client, Headers, bytes], Awaitable[Answer]]
 
 
 class Edge:
@@ -59,8 +61,12 @@ class Edge:
         """`behind` makes aiohttp's protocol, `handed_over` counts its connections; `idle` in seconds."""
         self.routes: Mapping[bytes, tuple[str, Route]] = {
             b"POST %s HTTP/1.1" % path.encode(): (path, route)
-            for path, route in (("/api/event", hot.event), ("/api/license/check", hot.check))
+            for path, route in (
+                ("/api/event", hot.event),
+                ("/api/license/check", lambda client, _, body: hot.check(client, body)),
+            )
         }
+        self.hot = hot
         self.answers = figures.answers
         self.behind = behind
         self.connections: set[Connection] = set()
@@ -103,7 +109,7 @@ class Connection(asyncio.Protocol):
         self._edge = edge
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
-        self._peer: str | None = None
+        self._peer: Address | None = None
         self._buffer = b""
         self._since = self._loop.time()
         """Since when we wait for what we wait for now: a request, or the rest of one."""
@@ -125,7 +131,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         name = transport.get_extra_info("peername")
-        self._peer = str(name[0]) if isinstance(name, tuple) else None
+        self._peer = address.parse(name[0]) if isinstance(name, tuple) else None
         self._edge.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -238,7 +244,7 @@ class Connection(asyncio.Protocol):
     async def _answer(self, route: tuple[str, Route], headers: Headers, body: bytes) -> None:
         path, serve = route
         try:
-            answer = await serve(self._peer, headers, body)
+            answer = await serve(self._edge.hot.client(self._peer, headers), headers, body)
         except errors.HeadcountError as error:
             answer = answers.failed(error)
         except Exception:

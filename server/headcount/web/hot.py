@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from aiohttp import web
 from multidict import MultiMapping
 
 from headcount import errors
@@ -13,6 +14,7 @@ from headcount.config import Config
 from headcount.licensing import keys as license_keys
 from headcount.model import Ignored, Scope, Token
 from headcount.privacy import address, door
+from headcount.privacy.address import Address
 from headcount.services.checks import Checks
 from headcount.services.collector import Collector, reason_of
 from headcount.services.limiter import Limiter
@@ -38,9 +40,8 @@ class Hot:
         self._checks = checks
         self._limiter = limiter
 
-    async def event(self, peer: str | None, headers: Headers, body: bytes) -> Answer:
+    async def event(self, client: door.Client, headers: Headers, body: bytes) -> Answer:
         """One event or an array of them. 202 is sent when they are on the disk."""
-        client = self.client(peer, headers)
         try:
             token = self.admit(client, headers)
             parsed = event_wire.parse(body)
@@ -54,9 +55,8 @@ class Hot:
             raise (error.at(error.index or 0) if isinstance(parsed, list) else error) from None
         return Answer(b"ok", 202, answers.TEXT, ignored_headers(ignored))
 
-    async def check(self, peer: str | None, headers: Headers, body: bytes) -> Answer:
+    async def check(self, client: door.Client, body: bytes) -> Answer:
         """The signed answer to a check, which is also the heartbeat."""
-        client = self.client(peer, headers)
         try:
             question = self.question(client, body)
             if question.unknown:
@@ -69,7 +69,11 @@ class Hot:
             self._collector.refuse(Ignored.LICENSE_INVALID)
             raise
 
-    def client(self, peer: str | None, headers: Headers) -> door.Client:
+    def client_of(self, request: web.Request) -> door.Client:
+        """Whose request it is, for what goes through aiohttp."""
+        return self.client(address.parse(request.remote or ""), request.headers)
+
+    def client(self, peer: Address | None, headers: Headers) -> door.Client:
         """Whose request it is, for the door."""
         found = address.client_address(
             peer, headers.getall(self._config.address_header, []), self._config.trusted_proxies

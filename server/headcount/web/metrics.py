@@ -161,7 +161,7 @@ def _admit(request: web.Request) -> None:
         return
     if (
         request.app[keys.CONFIG].knows_its_clients
-        and request.app[keys.HOT].client(request.remote, request.headers).is_this_machine()
+        and request.app[keys.HOT].client_of(request).is_this_machine()
     ):
         return
     raise errors.NotAllowed(
