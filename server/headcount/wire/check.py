@@ -43,6 +43,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         return "Question(…)"
 
 
+_FIELDS = frozenset(Question.__struct_fields__) - {"unknown"}
+
+
 def parse(body: bytes, *, nonce: bool = True) -> Question:
     """The question of a JSON object. Raises BadInput that names the field and the limit."""
     given = _object(body)
@@ -58,7 +61,7 @@ def parse(body: bytes, *, nonce: bool = True) -> Question:
         version=_text(given, "version", MAX_WORD),
         nonce=_nonce(given) if nonce else "",
         keys=given.get("keys", False),
-        unknown=len(given.keys() - set(Question.__struct_fields__)) + ("unknown" in given),
+        unknown=len(given.keys() - _FIELDS),
         **{name: text for name, text in optional.items() if text},
     )
 
