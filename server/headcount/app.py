@@ -59,10 +59,13 @@ LINGER_SECONDS = 0.5
 be sending one at this moment, and would find the connection reset."""
 
 
-def no_core_dumps() -> None:
-    """A core file would hold addresses. 1, not 0: that also keeps the kernel from piping one to a collector."""
+def set_limits() -> None:
+    """No core file, which would hold addresses; and as many open files, for connections, as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    # 1, not 0: that also keeps the kernel from piping one to a collector.
     resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def database_of(config: Config, size: int = 4) -> Database:

@@ -242,3 +242,31 @@ def requests(draw: st.DrawFn) -> bytes:
 async def test_any_requests_are_answered_alike(both: Both, parts: list[bytes]) -> None:
     await both.agree_on(*parts, LAST)
     await both.agree_on_what_is_kept()
+
+
+async def test_connections_past_the_limit_are_closed_and_the_others_served(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge.Edge, "is_full", property(lambda self: len(self.connections) >= 3))
+    talks = [await asyncio.open_connection("127.0.0.1", both.edge.port) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    assert await both.edge.talk(LAST) == []
+    for reader, writer in talks:
+        writer.write(LAST)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 202")
+        writer.close()
+
+
+async def test_a_request_that_does_not_come_to_its_end_is_told_so(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "PATIENCE", 0.0)
+    request = corpus.request()
+    for part in (request[:100], request[:-1]):
+        assert [answer.status for answer in await both.edge.talk(part)] == [408]
+
+
+async def test_a_silent_connection_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "KEEP_ALIVE", 0.0)
+    async with way(tmp_path, on=True) as ours:
+        assert await ours.talk() == []

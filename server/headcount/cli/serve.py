@@ -34,7 +34,7 @@ def serve(
     config: Config, role: str | None, socket_fd: int | None, alive_fd: int | None, ready_fd: int | None
 ) -> None:
     """Run the server until it is told to stop."""
-    app.no_core_dumps()
+    app.set_limits()
     logs.configure(config.log_level, config.log_format, role or "supervisor")
     logs.catch_strays()
     os.umask(0o077)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -36,7 +37,9 @@ MAX_BODY = 64 << 10
 MAX_AHEAD = MAX_HEAD + MAX_BODY
 """Bytes that a connection may send ahead while a request of it is answered; then it is not read from."""
 MAX_CONNECTIONS = 10_000
-"""Connections of one worker; those past it are closed at once."""
+"""Connections of one worker, or fewer where the system allows fewer files; those past it are closed at once."""
+OTHER_FILES = 200
+"""Files that a worker has open besides, at most."""
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _END = b"\r\n\r\n"
@@ -74,6 +77,7 @@ class Edge:
         """Once it is set, each answer closes its connection."""
         self._handed_over = handed_over
         self._elsewhere = 0
+        self._most = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES)
         self._idle = idle
 
     def __call__(self) -> Connection:
@@ -81,7 +85,7 @@ class Edge:
 
     @property
     def is_full(self) -> bool:
-        return len(self.connections) + self._elsewhere >= MAX_CONNECTIONS
+        return len(self.connections) + self._elsewhere >= self._most
 
     async def sweep(self) -> None:
         """End the connections that wait for too long; once a second."""
