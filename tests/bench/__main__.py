@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTS = ("ingest", "checks", "rollup")
+PARTS = ("ingest", "checks", "whole", "rollup")
 
 
 def main() -> None:

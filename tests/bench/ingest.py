@@ -11,6 +11,7 @@ import random
 import tempfile
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from bench import load, report, servers
@@ -18,6 +19,7 @@ from headcount.model import Settings, Site
 from headcount.store.settings import SettingsFile
 
 EVENTS, BATCH = 5000, 50
+DOMAIN = "example.com"
 AGENTS = Path(__file__).parent.parent / "unit" / "agents.txt"
 PAGES = ("", "pricing", "docs/install", "blog/a-first-post", "blog/how-to-count-without-looking")
 REFERRERS = ("", "", "https://www.google.com/", "https://news.ycombinator.com/item?id=1")
@@ -34,10 +36,8 @@ async def measure(rounds: int, seconds: float) -> dict[str, dict[str, object]]:
             compared[name] = stack.enter_context(servers.worker(place / name, edge=edge))
         compared["nothing"] = stack.enter_context(servers.python(servers.NOTHING))
         compared["nginx"] = stack.enter_context(servers.nginx(place))
-        single = await servers.compare(
-            compared, [_post(n, _event(n)) for n in range(EVENTS)], rounds, seconds
-        )
-        batches = [_post(n, [_event(n * BATCH + k) for k in range(BATCH)]) for n in range(EVENTS // BATCH)]
+        single = await servers.compare(compared, [post(n, event(n)) for n in range(EVENTS)], rounds, seconds)
+        batches = [post(n, [event(n * BATCH + k) for k in range(BATCH)]) for n in range(EVENTS // BATCH)]
         many = await servers.compare(compared, batches, rounds, seconds)
     alone = {name: single[name] for name in ("aiohttp alone", "nothing")}
     return {
@@ -51,25 +51,30 @@ def _write_site(folder: Path) -> None:
     SettingsFile(folder / "settings.msgpack").write(Settings([site]))
 
 
-def _event(number: int) -> dict[str, object]:
+def event(number: int, domain: str = DOMAIN) -> dict[str, object]:
     draw = random.Random(number)
     return {
         "n": "pageview",
-        "u": f"https://example.com/{draw.choice(PAGES)}",
-        "d": "example.com",
+        "u": f"https://{domain}/{draw.choice(PAGES)}",
+        "d": domain,
         "r": draw.choice(REFERRERS),
         "w": draw.choice((360, 1440, 1920)),
     }
 
 
-def _post(number: int, body: object) -> bytes:
+@cache
+def agents() -> list[str]:
+    """What browsers of people send."""
+    return [line.rpartition("\t")[2] for line in AGENTS.read_text().splitlines()[1:]]
+
+
+def post(number: int, body: object) -> bytes:
     """As a browser sends it, through a proxy."""
     draw = random.Random(number)
-    lines = AGENTS.read_text().splitlines()[1:]
     return load.post(
         "/api/event",
         json.dumps(body, separators=(",", ":")).encode(),
-        f"User-Agent: {draw.choice(lines).rpartition(chr(9))[2]}",
+        f"User-Agent: {draw.choice(agents())}",
         "Accept: */*",
         "Accept-Language: en-US,en;q=0.9",
         "Accept-Encoding: gzip, deflate, br",

@@ -30,6 +30,9 @@ request = function()
     at = at % count + 1
     return requests[at]
 end
+if os.getenv("DELAY") ~= "0" then
+    delay = function() return tonumber(os.getenv("DELAY")) end
+end
 done = function(summary, latency)
     local e = summary.errors
     io.stderr:write(string.format('{"requests": %d, "microseconds": %d, "failed": %d, "p99": %d}',
@@ -65,8 +68,14 @@ def post(path: str, body: bytes, *headers: str, content_type: str = "application
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-async def run(port: int, pid: int, requests: Sequence[bytes], seconds: float) -> Result:
-    """Send the requests, again and again. Raises RuntimeError if one is not answered with 2xx."""
+async def run(
+    port: int, pid: int, requests: Sequence[bytes], seconds: float, rate: float | None = None
+) -> Result:
+    """Send the requests, again and again, as fast as they are answered or at about this rate a second.
+
+    Raises RuntimeError if one is not answered with 2xx.
+    """
+    pause = 0 if rate is None else round(CONNECTIONS / rate * 1000)
     with tempfile.TemporaryDirectory() as folder:
         script, file = Path(folder, "load.lua"), Path(folder, "requests")
         script.write_text(_SCRIPT)
@@ -78,7 +87,7 @@ async def run(port: int, pid: int, requests: Sequence[bytes], seconds: float) ->
             "-s",
             str(script),
             f"http://127.0.0.1:{port}/",
-            env={**os.environ, "REQUESTS": str(file)},
+            env={**os.environ, "REQUESTS": str(file), "DELAY": str(pause)},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
