@@ -35,6 +35,8 @@ async def measure(rounds: int, seconds: float) -> dict[str, dict[str, object]]:
             _write_site(place / name)
             compared[name] = stack.enter_context(servers.worker(place / name, edge=edge))
         compared["nothing"] = stack.enter_context(servers.python(servers.NOTHING))
+        logs = ("--log", str(place / "access.log"))
+        compared["nothing with a log"] = stack.enter_context(servers.python((*servers.NOTHING, *logs)))
         compared["nginx"] = stack.enter_context(servers.nginx(place))
         single = await servers.compare(compared, [post(n, event(n)) for n in range(EVENTS)], rounds, seconds)
         batches = [post(n, [event(n * BATCH + k) for k in range(BATCH)]) for n in range(EVENTS // BATCH)]
