@@ -160,6 +160,22 @@ class Nginx(Reverse):
         return [_found("nginx") or "", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")]
 
 
+class Balancer(Nginx):
+    """nginx in front of two nodes, as README.md shows it."""
+
+    def __init__(self, folder: Path, certificate: Certificate, ports: tuple[int, int]) -> None:
+        super().__init__(folder, certificate, "")
+        self._nodes = {"10.0.0.11:8080": f"127.0.0.1:{ports[0]}", "10.0.0.12:8080": f"127.0.0.1:{ports[1]}"}
+
+    def _shipped(self, name: str, replaced: Mapping[str, str]) -> str:
+        if name != "nginx.conf":
+            return super()._shipped(name, replaced)
+        one = "upstream headcount {\n    server 127.0.0.1:8080;\n    keepalive 32;\n}\n"
+        example = super()._shipped("README.md", self._nodes).partition("```nginx\n")[2].partition("```")[0]
+        both = {old: new for old, new in replaced.items() if new}
+        return super()._shipped(name, {one: example, **both})
+
+
 class Caddy(Reverse):
     """Caddy with our Caddyfile, which has a site with the first-party path in it."""
 

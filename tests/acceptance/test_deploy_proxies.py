@@ -17,6 +17,7 @@ from acceptance import search
 from acceptance.reverse import (
     COUNT,
     SITE,
+    Balancer,
     Caddy,
     Certificate,
     Nginx,
@@ -199,15 +200,25 @@ def found_in(folder: Path) -> set[str]:
     return {what for what, _, _ in search.find(needles, [folder])}
 
 
+@pytest.mark.skipif(not is_installed("nginx"), reason="needs nginx: apt-get install nginx-light")
+async def test_nginx_keeps_a_client_on_its_node(certificate: Certificate, tmp_path: Path) -> None:
+    one, two = free_port(), free_port()
+    balancer = Balancer(tmp_path / "proxy", certificate, (one, two))
+    async with busy(one, b"one!"), busy(two, b"two!"), balancer as proxy:
+        clients = [f"127.77.13.{number}" for number in range(1, 21)]
+        nodes = [(await proxy.curl("/api/event", by=client, body=b"{}")).body for client in clients]
+        again = [(await proxy.curl("/api/event", by=client, body=b"{}")).body for client in clients]
+    assert (set(nodes), again) == ({b"one!", b"two!"}, nodes)
+
+
 @asynccontextmanager
-async def busy(port: int) -> AsyncIterator[None]:
+async def busy(port: int, says: bytes = b"full") -> AsyncIterator[None]:
     """A Headcount that cannot keep anything now."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"{}")
-        writer.write(
-            b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
-        )
+        head = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"
+        writer.write(head + says)
         await writer.drain()
         writer.close()
 
