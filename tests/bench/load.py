@@ -94,7 +94,7 @@ async def run(
         _, said = await asyncio.wait_for(process.communicate(), seconds + 60)
         used = cpu_of_tree(pid) - before
     found = json.loads(said.decode())
-    if found["failed"]:
+    if found["failed"] or not found["requests"]:
         raise RuntimeError(f"{found['failed']} of {found['requests']} requests failed")
     return Result(found["requests"], found["microseconds"] / 1e6, used)
 
