@@ -135,12 +135,15 @@ def told(found: dict[str, list[load.Result]], unit: int = 1) -> dict[str, object
 
 
 async def _until_it_answers(server: Server) -> None:
-    async with asyncio.timeout(30):
+    """A socket takes connections before its server is there: so an answer is waited for."""
+    async with asyncio.timeout(60):
         while True:
             try:
-                _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             except OSError:
                 await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
+                continue
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readline()
+            writer.close()
+            return
