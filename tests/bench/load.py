@@ -80,7 +80,17 @@ async def run(
         script, file = Path(folder, "load.lua"), Path(folder, "requests")
         script.write_text(_SCRIPT)
         file.write_bytes(b"".join(b"%08d%s" % (len(request), request) for request in requests))
-        command = ["taskset", "-c", str(LOAD_CORE), _wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s"]
+        command = [
+            "taskset",
+            "-c",
+            str(LOAD_CORE),
+            _wrk(),
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds:.0f}s",
+            "--timeout",
+            "30s",
+        ]
         before = cpu_of_tree(pid)
         process = await asyncio.create_subprocess_exec(
             *command,
