@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from acceptance.server import Server, until
+from headcount.store.embedded import Embedded
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -44,6 +45,36 @@ async def test_a_whole_server_is_well_and_its_figures_are_those_of_all_processes
     killed = [line for line in lines if "signal SIGKILL" in line["message"]]
     assert [(line["level"], line["role"]) for line in killed] == [("error", "supervisor")] * 2
     assert "ERROR" not in server.said()
+
+
+async def test_while_postgres_is_down_the_node_stays_ready_and_says_what_waits(
+    place: Path, outside: Embedded
+) -> None:
+    async with Server(place, database_url=outside.dsn()) as server:
+        await server.start()
+        await until(lambda: is_well(server))
+        await asyncio.to_thread(outside.release)
+        await view(server, 3)
+        await until(lambda: waits_for_postgres(server))
+        await until(lambda: is_degraded_but_ready(server))
+
+        await asyncio.to_thread(outside.start)
+        await until(lambda: is_well(server))
+        await until(lambda: has_flushed(server))
+        await server.stop()
+
+
+async def is_degraded_but_ready(server: Server) -> bool:
+    """Whether a worker says so: each of them asks Postgres for itself."""
+    async with server.http.get(f"{server.origin}/health/ready", headers=APART) as answer:
+        assert answer.status == 200
+        return bool((await answer.json())["status"] == "degraded")
+
+
+async def waits_for_postgres(server: Server) -> bool:
+    found = await figures(server)
+    down, ready = found['headcount_check{check="postgres"}'] == 2, found["headcount_ready"] == 1
+    return down and ready and found["headcount_outbox_flushes"] > 0 < found["headcount_outbox_bytes"]
 
 
 async def view(server: Server, times: int) -> None:
