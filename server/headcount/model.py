@@ -72,6 +72,7 @@ class Ignored(StrEnum):
     LICENSE_FIELD = "license_unknown_field"
     LICENSE_INVALID = "license_invalid"
     LICENSE_RATE_LIMIT = "license_rate_limit"
+    LICENSE_BUSY = "license_busy"
     LATE = "past_retention"
 
     @property

@@ -27,7 +27,7 @@ from headcount.clock import Clock
 from headcount.services import doctor, machine
 from headcount.services.finding import Finding, Level
 from headcount.services.health import Name
-from headcount.store import daykeys, geoip
+from headcount.store import daykeys, files, geoip
 from headcount.store.daykeys import DayKeys
 from headcount.store.figures import Figures
 from headcount.store.postgres import Database
@@ -157,6 +157,13 @@ def test_a_spool_that_cannot_be_read_fails(tmp_path: Path) -> None:
     (tmp_path / "spool" / "0.db").write_bytes(b"no database" * 100)
     (tmp_path / "spool" / "0.lock").touch()
     assert levels(machine.of_files(make.settings(tmp_path)))["spool"] == "fail"
+
+
+def test_a_file_that_was_set_aside_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "0.db").write_bytes(b"no database" * 100)
+    files.set_aside(tmp_path / "spool" / "0.db")
+    assert levels(machine.of_files(make.settings(tmp_path)))["spool"] == "warn"
 
 
 def test_a_disk_without_room_for_what_may_wait_is_warned_of(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import make
 from headcount.licensing import jws, keys
+from headcount.web import keys as web_keys
 from vendor import NAME, Vendor, a_worker, postgres_down, question
 
 if TYPE_CHECKING:
@@ -285,6 +286,10 @@ async def test_without_postgres_a_known_install_is_answered_and_a_new_one_for_a_
         known = await vendor.check(key, "install-1")
         new = await vendor.check(key, "install-2")
         unknown, _ = await vendor.post("check", question(keys.shown(keys.new())))
+        assert vendor.worker is not None
+        counted = vendor.worker.app[web_keys.FIGURES]
+        assert (counted.checks, counted.checks_refused) == ({"active": 2}, {"license_busy": 1})
+        assert await vendor.worker.dropped() == {"license_busy": 1}
     assert (known["status"], known["conclusive"]) == ("active", True)
     assert (new["status"], new["conclusive"]) == ("active", False)
     assert new["valid_until"] == new["grace_until"] == new["server_time"] + 14 * 86400

@@ -13,7 +13,7 @@ from pathlib import Path
 from headcount.config import Config
 from headcount.services.finding import Finding, fail, ok, warn
 from headcount.services.health import KEY_SLACK, LITTLE_DISK
-from headcount.store import backlog, daykeys, secret
+from headcount.store import backlog, daykeys, files, secret
 from headcount.store.daykeys import DayKeys
 
 PATIENCE = 3.0
@@ -136,6 +136,12 @@ def of_files(config: Config) -> Iterator[Finding]:
     for path in secrets:
         if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield fail("secrets", f"{path} can be read by other users", f"run chmod 600 {path}")
+    for path in files.damaged(data_dir):
+        yield warn(
+            "spool",
+            f"{path} is damaged, and was set aside",
+            "check the disk; the log says what was lost; then delete it",
+        )
     waiting = backlog.look(data_dir / "spool")
     if waiting.unreadable:
         yield fail(

@@ -68,6 +68,10 @@ class Hot:
         except errors.BadInput:
             self._collector.refuse(Ignored.LICENSE_INVALID)
             raise
+        except errors.ServiceBusy:
+            # What is counted here is spooled soon: so a spool that could not be written is tried again.
+            self._collector.refuse(Ignored.LICENSE_BUSY)
+            raise
 
     def client_of(self, request: web.Request) -> door.Client:
         """Whose request it is, for what goes through aiohttp."""
