@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTS = ("ingest", "checks", "whole", "rollup")
+PARTS = ("ingest", "checks", "whole", "rollup", "memory")
 
 
 def main() -> None:

@@ -116,8 +116,11 @@ def cpu_seconds(pid: int) -> float:
 
 def cpu_of_tree(pid: int) -> float:
     """Seconds of CPU that the process and its children have used, also those that have ended."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(map(int, _stat(pid)[11:15])) / TICKS + sum(map(cpu_seconds, map(int, children)))
+    return sum(map(int, _stat(pid)[11:15])) / TICKS + sum(map(cpu_seconds, children(pid)))
+
+
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def _stat(pid: int) -> list[str]:

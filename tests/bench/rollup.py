@@ -28,6 +28,7 @@ import uvloop
 
 import make
 from bench import load, stream
+from headcount import app
 from headcount.jobs.drain import Drain
 from headcount.model import Hit
 from headcount.store import embedded, migrations, spool
@@ -128,6 +129,7 @@ async def bench(folder: Path) -> AsyncIterator[Bench]:
     server = embedded.Embedded(folder)
     dsn = await asyncio.to_thread(server.start)
     os.sched_setaffinity(0, {load.SERVER_CORE})
+    app.collect_garbage_seldom()
     try:
         connection = await asyncpg.connect(dsn)
         await migrations.migrate(connection, datetime.now(UTC))

@@ -35,6 +35,10 @@ _KINDS = {
 }
 
 
+_VIEWS = (45, 20, 13, 10, 7, 5)
+"""How often a visit has one page view, two, and so on."""
+
+
 class _Skewed:
     """Draws from a list; the first of it most often (Zipf)."""
 
@@ -53,7 +57,7 @@ def sites() -> list[Site]:
     ]
 
 
-def hits(visits: int, seconds: float, seed: int = 1) -> list[Hit]:
+def hits(visits: int, seconds: float, seed: int = 1, after: float = 0, most_views: int = 6) -> list[Hit]:
     """The events of so many visits that begin within so many seconds, in the order of their time."""
     chance = random.Random(seed)
     kinds = [_Skewed(_KINDS[name]) for name in VISIT_DIMENSIONS]
@@ -64,14 +68,21 @@ def hits(visits: int, seconds: float, seed: int = 1) -> list[Hit]:
         (site,) = chance.choices(range(1, SITES + 1), cum_weights=of_site)
         attributes = tuple(kind.draw(chance) for kind in kinds)
         token = chance.getrandbits(64) - (1 << 63)
-        at = chance.random() * seconds
-        found += _visit(chance, site, token, at, attributes, pages)
+        at = after + chance.random() * seconds
+        (views,) = chance.choices(range(1, most_views + 1), _VIEWS[:most_views])
+        found += _visit(chance, site, token, at, attributes, pages, views)
     found.sort(key=lambda hit: hit.at)
     return found
 
 
 def _visit(
-    chance: random.Random, site: int, token: int, at: float, attributes: tuple[str, ...], pages: _Skewed
+    chance: random.Random,
+    site: int,
+    token: int,
+    at: float,
+    attributes: tuple[str, ...],
+    pages: _Skewed,
+    views: int,
 ) -> Iterator[Hit]:
     def event(name: str, page: str, **given: Any) -> Hit:
         milliseconds = round((BEGIN.timestamp() + at) * 1000)
@@ -90,7 +101,7 @@ def _visit(
             **given,
         )
 
-    for _ in range(chance.choices(range(1, 7), (45, 20, 13, 10, 7, 5))[0]):
+    for _ in range(views):
         page = pages.draw(chance)
         yield event("pageview", page)
         at += chance.uniform(1, 10)

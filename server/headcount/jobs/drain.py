@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 HOLD_BACK = 0.5
 """Seconds that a batch waits at most for a spool that is behind."""
-MAX_FLUSHES = 20
-"""Flushes that are read from the outbox at once."""
+MAX_FLUSHES = 4
+"""Flushes that are read from the outbox at once: each may be 20 MB in memory."""
 EXPIRE_EVERY = 10_000
 """Milliseconds between two looks for visits that have ended."""
 SILENCE = 5_000
