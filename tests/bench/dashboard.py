@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import statistics
 import tempfile
@@ -187,6 +188,7 @@ async def of_counters(db: Connection, reports: Reports, database: Database, give
     )
     return {
         "page_views_in_counters": views,
+        "load_average_before": os.getloadavg()[0],
         "rows_of_counters": rows,
         "seconds_to_add_up_a_month": round(a_month, 2),
         "select_1_p95_ms": p95(await trips(database, given.rounds * 5)),
@@ -212,6 +214,7 @@ async def of_raw_rows(db: Connection, reports: Reports, given: Given) -> dict[st
     )
     return {
         "raw_rows": rows,
+        "load_average": os.getloadavg()[0],
         "count_of_raw_rows_ms": round(scan),
         "filtered_p95_ms": found,
         "bytes_a_million_views_raw": round(float(size) / views * 1e6),

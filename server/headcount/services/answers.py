@@ -58,10 +58,11 @@ class Answers:
         self, planned: Planned, page: Statement, total: Statement, facts: Mapping[str, Any]
     ) -> Answer:
         """The answer from these statements; `facts` is what its `meta` says besides the usual."""
-        rows = await self._database.select(page.text, *page.arguments)
+        select = self._database.select_raw if planned.raw else self._database.select
+        rows = await select(page.text, *page.arguments)
         count: int | None = None
         if "total_rows" in planned.query.include:
-            count = (await self._database.select(total.text, *total.arguments))[0]["total"]
+            count = (await select(total.text, *total.arguments))[0]["total"]
         return shape.answer(planned, [dict(row) for row in rows], count, facts)
 
     async def _values(self, subject: int, planned: Planned, dimension: Dimension) -> list[str]:

@@ -59,6 +59,10 @@ class Plan(Planned):
     """The one whose counters are read; None: those of the site as a whole. Only for COUNTERS."""
 
     @property
+    def raw(self) -> bool:
+        return self.source is Source.RAW
+
+    @property
     def by_month(self) -> bool:
         """Whether sums of whole months serve as well as those of their days."""
         finer = self.time is not None and self.time.key != "time:month"

@@ -27,6 +27,11 @@ class Planned:
         return next((one for one in self.dimensions if one.level is Level.TIME), None)
 
     @property
+    def raw(self) -> bool:
+        """Whether raw rows are read."""
+        return False
+
+    @property
     def warnings(self) -> dict[str, tuple[str, str]]:
         """Metric: (code, sentence) of what could not be known."""
         return {}

@@ -91,6 +91,13 @@ class Database:
         async with self.connection() as connection:
             return await connection.fetch(sql, *arguments)
 
+    async def select_raw(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """The same for a statement over raw rows of many days."""
+        async with self.snapshot() as connection:
+            # Hits are joined with their visits day by day, in small hash tables: two thirds of the time.
+            await connection.execute("set local enable_partitionwise_join = on")
+            return await connection.fetch(sql, *arguments)
+
     async def change(
         self, connection: Connection, name: str, *arguments: object, seconds: float | None = None
     ) -> int:
