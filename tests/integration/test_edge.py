@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import hostile_corpus as corpus
 import make
+from acceptance.server import until
 from acceptance.talking import Answer, Connection
 from headcount import app
 from headcount.model import Dropped, Hit, Record, Scope
@@ -136,6 +137,20 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[edge.Connection]:
     return found
 
 
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[edge.Connection]:
+    """The connections that the edge has made."""
+    found: list[edge.Connection] = []
+    begin = edge.Connection.connection_made
+
+    def noted(connection: edge.Connection, transport: asyncio.BaseTransport) -> None:
+        found.append(connection)
+        begin(connection, transport)
+
+    monkeypatch.setattr(edge.Connection, "connection_made", noted)
+    return found
+
+
 @pytest.mark.timeout(120)
 async def test_hostile_requests_are_answered_alike(both: Both) -> None:
     names = list(corpus.FINISHED)
@@ -163,6 +178,7 @@ async def test_a_plain_request_never_reaches_aiohttp(both: Both, handed_over: li
         corpus.request(corpus.GOOD, "Expect: 100-continue"),
         corpus.request(corpus.GOOD, "Connection: upgrade", "Upgrade: h2c"),
         corpus.request(corpus.GOOD, "X-Twice: 1", "x-twice: 2"),
+        corpus.request(length="0" * 15 + str(len(corpus.GOOD))),
         corpus.request(corpus.GOOD + b" " * edge.MAX_BODY),
         corpus.request(corpus.GOOD, "X-Long: " + "x" * edge.MAX_HEAD),
         corpus.chunked(corpus.GOOD),
@@ -270,3 +286,27 @@ async def test_a_silent_connection_is_closed(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(app, "KEEP_ALIVE", 0.0)
     async with way(tmp_path, on=True) as ours:
         assert await ours.talk() == []
+
+
+async def test_who_reads_nothing_cannot_send_without_end(both: Both, made: list[edge.Connection]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", both.edge.port)
+    writer.write(corpus.request())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 202")
+    (connection,) = made
+    connection.pause_writing()  # as a transport does whose client takes no answers
+    writer.write(corpus.request() * 10_000)
+    await until(lambda: not connection._transport.is_reading())
+    assert len(connection._buffer) < edge.MAX_AHEAD + (1 << 18)  # what one read brings comes on top
+    writer.transport.abort()
+
+
+async def test_who_reads_nothing_is_cut_off(
+    both: Both, made: list[edge.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", both.edge.port)
+    writer.write(b"POST /api/")
+    await until(lambda: bool(made))
+    made[0]._transport.write(b"x" * (64 << 20))  # more than fits into the sockets
+    monkeypatch.setattr(edge, "PATIENCE", 0.0)
+    await until(lambda: not made[0]._edge.connections)
+    writer.transport.abort()

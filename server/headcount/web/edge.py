@@ -35,7 +35,7 @@ MAX_HEAD = 8 << 10
 MAX_BODY = 64 << 10
 """Bytes of what is answered here; aiohttp decides about more."""
 MAX_AHEAD = MAX_HEAD + MAX_BODY
-"""Bytes that a connection may send ahead while a request of it is answered; then it is not read from."""
+"""Bytes that a connection may send ahead while it waits for its answers; then it is not read from."""
 MAX_CONNECTIONS = 10_000
 """Connections of one worker, or fewer where the system allows fewer files; those past it are closed at once."""
 OTHER_FILES = 200
@@ -149,7 +149,8 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         if self._task is None:
             self._next()
-        elif self._read and len(self._buffer) > MAX_AHEAD:
+        waits = self._task is not None or self._blocked
+        if waits and self._read and len(self._buffer) > MAX_AHEAD:
             self._read = False
             self._transport.pause_reading()
 
@@ -165,6 +166,9 @@ class Connection(asyncio.Protocol):
         """Close a connection that has been silent for too long, or whose request does not come to its end."""
         waits = now - self._since
         if self._task is not None or waits < (PATIENCE if self._buffer else idle):
+            return
+        if self._blocked or self._transport.is_closing():  # it does not take what it is told
+            self._transport.abort()
             return
         if self._buffer:
             limit = f"did not arrive within {PATIENCE:.0f} seconds"
@@ -227,7 +231,7 @@ class Connection(asyncio.Protocol):
         length = fields.get("content-length", "")
         if self._twice or "host" not in fields or not fields.keys().isdisjoint(_ODD):
             return False
-        if not (length.isascii() and length.isdigit() and int(length[:9]) <= MAX_BODY):
+        if not (length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= MAX_BODY):
             return False
         connection = fields.get("connection", "keep-alive").lower()
         self._last = connection == "close"
