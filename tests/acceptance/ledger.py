@@ -180,7 +180,7 @@ class Load:
 
 
 async def drained(server: Server) -> None:
-    """Wait until all that was spooled is in Postgres."""
+    """Wait until all that was spooled is in Postgres. Some faults leave a large backlog."""
 
     def is_drained() -> bool:
         # The spools first: what is taken from them in between is then seen in the outbox.
@@ -188,7 +188,7 @@ async def drained(server: Server) -> None:
             return left_in_spools(server) == 0 and left_in_the_outbox(server) == 0
         return False
 
-    await until(is_drained)
+    await until(is_drained, seconds=3 * PATIENCE)
 
 
 def left_in_spools(server: Server) -> int:

@@ -21,6 +21,8 @@ class Proxy:
         self._passing = asyncio.Event()
         self._passing.set()
         self._open: set[asyncio.Task[None]] = set()
+        self._losing = False
+        self._lost: list[asyncio.StreamWriter] = []
         self.delay = 0.0
         """Seconds that each piece takes, in both directions."""
         self.break_at = b""
@@ -40,11 +42,21 @@ class Proxy:
         self._server.close()
         self.cut()
         await asyncio.gather(*self._open, return_exceptions=True)
+        for writer in self._lost:
+            writer.transport.abort()
 
     def cut(self) -> None:
         """Break every connection at once, wherever it is."""
         for task in self._open:
             task.cancel()
+
+    async def lose(self) -> None:
+        """Break every connection as a network does that has gone: Postgres does not learn of it."""
+        self._losing = True
+        ending = list(self._open)
+        self.cut()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._losing = False
 
     def be_silent(self) -> None:
         """Pass nothing on, and break nothing, until told otherwise."""
@@ -62,7 +74,10 @@ class Proxy:
             try:
                 await self._connect((reader, writer), there)
             finally:
-                there[1].transport.abort()
+                if self._losing:
+                    self._lost.append(there[1])
+                else:
+                    there[1].transport.abort()
         writer.transport.abort()
         self._open.discard(task)
 

@@ -18,7 +18,7 @@ import pytest
 from acceptance import ledger
 from acceptance.ledger import Ledger, Load, Outcome
 from acceptance.proxy import Proxy
-from acceptance.server import Clock, Server, until
+from acceptance.server import PATIENCE, Clock, Server, until
 from acceptance.soak import Soak
 from headcount.store import embedded
 
@@ -188,15 +188,33 @@ async def test_a_connection_that_breaks_at_any_moment_counts_nothing_twice(
     await server.stop()
 
 
+async def test_a_network_that_is_gone_amid_a_flush_stops_nothing_for_good(
+    server: Server, proxy: Proxy, soak: Soak
+) -> None:
+    if not soak.long:
+        pytest.skip("Postgres takes half a minute to give a lost session up; this is for `make soak`")
+    sent = Ledger()
+    for _ in range(5):
+        async with Load(server, sent, rate=40) as load:
+            proxy.delay = 0.05  # so that a flush is under way nearly always
+            await load.acknowledges(100)
+            await proxy.lose()
+            proxy.delay = 0
+            await load.acknowledges(100)
+        await ledger.drained(server)
+        soak.report(f"network lost: {await ledger.verdict(server, sent)}")
+    await server.stop()
+
+
 async def test_a_database_that_comes_back_minutes_old_gets_again_what_it_lacks(
     server: Server, outside: Outside, soak: Soak
 ) -> None:
     sent = Ledger()
     for turn in range(soak.pick(1, 10)):
-        async with Load(server, sent) as load:
+        async with Load(server, sent, rate=soak.pick(200, 40)) as load:
             await asyncio.sleep(soak.random.uniform(0, 1))
             await asyncio.to_thread(copy_database, outside)
-            await flushes_arrive(outside, soak.pick(3, 100))
+            await flushes_arrive(outside, soak.pick(3, 50))
             await asyncio.to_thread(restore_database, outside)
             await load.acknowledges(20)
         await ledger.drained(server)
@@ -256,7 +274,7 @@ async def flushes_arrive(outside: Outside, count: int) -> None:
     async def is_reached() -> bool:
         return await applied() >= goal
 
-    await until(is_reached)
+    await until(is_reached, seconds=3 * PATIENCE)
 
 
 async def gaps(outside: Outside) -> list[tuple[int, int]]:

@@ -25,6 +25,18 @@ STATEMENT_TIMEOUT = 30.0
 LONG = 3600.0
 """Seconds for what goes through all raw rows of a site or a day: nobody waits for it."""
 
+_SESSION = {
+    "application_name": "headcount",
+    "timezone": "UTC",
+    "client_min_messages": "warning",
+    # When the network has gone amid a transaction, Postgres would hold its locks for two hours, and the next
+    # flush would wait for them.
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+
 _DOWN = (
     OSError,
     TimeoutError,
@@ -136,11 +148,7 @@ class Database:
                     timeout=CONNECT_TIMEOUT,
                     command_timeout=STATEMENT_TIMEOUT,
                     init=_prepare,
-                    server_settings={
-                        "application_name": "headcount",
-                        "timezone": "UTC",
-                        "client_min_messages": "warning",
-                    },
+                    server_settings=_SESSION,
                 )
             return self._pool
 
