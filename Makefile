@@ -13,7 +13,7 @@ test: check ## Formatting, types, and all tests
 	$(BIN)/pytest -n 2 $(PYTEST)
 
 soak: $(DEV) ## The tests of faults in their long form, about a quarter of an hour
-	$(BIN)/pytest -n 4 -rP --soak tests/acceptance/test_faults*.py tests/integration/test_spool_damage.py $(SOAK)
+	$(BIN)/pytest -n 4 -rP --soak tests/acceptance/test_faults*.py tests/integration/test_spool_damage.py tests/acceptance/test_deploy_booted.py $(SOAK)
 
 bench: $(DEV) ## Figures, each beside its yardstick in the same run
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
