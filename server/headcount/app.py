@@ -9,6 +9,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from typing import cast
 
 import msgspec
@@ -34,7 +35,7 @@ from headcount.services.products import Products
 from headcount.services.redactions import Redactions
 from headcount.services.reports import Reports
 from headcount.services.sites import Sites, new_id
-from headcount.store import daykeys, embedded, figures, geoip, migrations, secret
+from headcount.store import daykeys, embedded, figures, files, geoip, migrations, secret
 from headcount.store.counters import Counters
 from headcount.store.figures import Board, Role
 from headcount.store.heartbeats import Heartbeats
@@ -54,6 +55,8 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 """How long requests under way may take when a worker stops, and the last flushes of a rollup."""
 KEEP_ALIVE = 30.0
+KEEP_DAMAGED = timedelta(days=7)
+"""How long a damaged file is kept, for whoever wants to look into it; less if raw rows are kept for less."""
 LINGER_SECONDS = 0.5
 """How long a worker that stops waits for requests on connections it has: their answers close them. A client may
 be sending one at this moment, and would find the connection reset."""
@@ -252,6 +255,8 @@ class Rollup:
 
     def __init__(self, config: Config, database: Database, clock: Clock, stack: AsyncExitStack) -> None:
         self._clock = clock
+        self._data_dir = config.data_dir
+        self._keep_damaged = min(KEEP_DAMAGED, timedelta(days=config.retention_days))
         self._database = database
         self._settings = SettingsFile(config.data_dir / "settings.msgpack")
         self._settings.refresh()
@@ -293,12 +298,16 @@ class Rollup:
             Job("destroy the keys of ended days", 20.0, _plain(lambda: keys_of_days.destroy_ended(now()))),
             Job("destroy what is open of ended days", 20.0, self.engine.close_days),
             Job("drop applied flushes", 60.0, self.engine.forget_sent),
+            Job("delete damaged files", 3600.0, _plain(self._forget_damaged)),
             Job("publish the figures", 1.0, self._publish),
             Job("reach Postgres", 1.0, self._with_postgres),
         ]
 
     async def _publish(self) -> None:
         self._board.publish(await self.engine.progress(self._sweeper.purged_at, self._started_at))
+
+    def _forget_damaged(self) -> None:
+        files.forget_damaged(self._data_dir, self._clock.now() - self._keep_damaged)
 
     async def _with_postgres(self) -> None:
         await _until_migrated(self._database, self._sites, self._clock)

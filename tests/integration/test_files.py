@@ -6,6 +6,7 @@ import fcntl
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,15 @@ def test_a_link_is_not_followed_to_be_locked(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to("elsewhere")
     with pytest.raises(OSError, match="symbolic link"):
         files.open_shared(tmp_path / "lock")
+
+
+def test_damaged_files_are_kept_for_a_while_under_a_name_of_their_own(tmp_path: Path) -> None:
+    for name in ("state.db", "state.db-wal"):
+        (tmp_path / name).write_bytes(b"broken")
+    files.set_aside(tmp_path / "state.db")
+    assert len(files.damaged(tmp_path)) == len(list(tmp_path.iterdir())) == 2
+    written = datetime.fromtimestamp(files.damaged(tmp_path)[0].stat().st_mtime, UTC)
+    files.forget_damaged(tmp_path, written - timedelta(minutes=5))
+    assert len(files.damaged(tmp_path)) == 2
+    files.forget_damaged(tmp_path, written + timedelta(minutes=5))
+    assert files.damaged(tmp_path) == []

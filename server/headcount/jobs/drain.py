@@ -17,6 +17,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from headcount import localtime, tally
 from headcount.clock import Clock
 from headcount.licensed import UTC_ZONE
@@ -74,7 +76,15 @@ class Drain:
         self._figures = figures
         self._tally = tally.Tally(max_values, new_id)
         self._positions = state.positions()
-        state.load(self._tally)
+        self._damage: BaseException | None = None
+        """What was wrong with the state file, as soon as something is."""
+        try:
+            state.load(self._tally)
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:  # whatever cannot be understood is damage
+            state.begin_anew(error)
+            self._positions, self._tally = {}, tally.Tally(max_values, new_id)
         self._readers: dict[str, spool.SpoolReader] = {}
         self._sent: dict[str, int] = {}
         """The last batch of each spool that is in Postgres."""
@@ -99,7 +109,11 @@ class Drain:
     async def send(self) -> bool:
         """Step 2 for what waits in the outbox. True: there is more to send."""
         taken_before, positions = self._taken_before, dict(self._positions)
-        waiting = await _finish(self._state.waiting, MAX_FLUSHES)
+        try:
+            waiting = await _finish(self._state.waiting, MAX_FLUSHES)
+        except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+            self._note_failure(error, isinstance(error, msgspec.DecodeError) or spool.is_damage(error))
+            raise
         for number, flush in waiting:
             began = self._clock.monotonic()
             applied = await self._counters.apply(self._state.source, number, flush, self._clock.now())
@@ -196,8 +210,8 @@ class Drain:
             positions = {name: batches[-1][0] for name, batches in taken.items()}
             if positions or self._state.changed(self._tally):
                 self._state.save(self._tally, positions, flush if _holds_something(flush) else None, now)
-        except BaseException:
-            self._stale = True
+        except BaseException as error:
+            self._note_failure(error, spool.is_damage(error))
             raise
         for dropped in flush.dropped:
             if dropped.reason in _DECIDED_HERE:
@@ -301,8 +315,17 @@ class Drain:
             self._tally.forget(keys)
             self._tally.sharing.forget(shared)
 
+    def _note_failure(self, error: BaseException, damage: bool) -> None:
+        """What is in memory may be half done. If the state file is to blame, the next step begins with another."""
+        self._stale = True
+        if damage:
+            self._damage = error
+
     def _reload_if_stale(self) -> None:
         """After a failure what is in memory may be half done: what is on the disk is not."""
+        if self._damage is not None:
+            self._state.begin_anew(self._damage)
+            self._damage = None
         if self._stale:
             fresh = tally.Tally(self._max_values, self._new_id)
             self._state.load(fresh)

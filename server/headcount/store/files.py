@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -74,6 +75,13 @@ def set_aside(path: Path) -> Path:
 def damaged(data_dir: Path) -> list[Path]:
     """What was set aside on this node, and waits for somebody to look at it."""
     return sorted(path for folder in (data_dir, data_dir / "spool") for path in folder.glob(f"*{DAMAGED}*"))
+
+
+def forget_damaged(data_dir: Path, before: datetime) -> None:
+    """Delete what was set aside and last written before this moment: it holds raw events."""
+    for path in damaged(data_dir):
+        if path.stat().st_mtime < before.timestamp():
+            path.unlink()
 
 
 def data_id(data_dir: Path) -> str:

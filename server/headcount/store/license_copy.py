@@ -66,6 +66,8 @@ class LicenseCopy:
         self._path = path
         self._merged: tuple[object, ...] = ()
         self._marked: datetime | None = None
+        self._file = -1
+        """The inode of the copy; 0: there is none, and what stands in for it is empty."""
         self._version = 0
         self._licenses: dict[bytes, License] = {}
         self._seats: set[tuple[int, bytes]] = set()
@@ -95,20 +97,31 @@ class LicenseCopy:
         self._open()
 
     def _open(self) -> None:
-        """Open the copy. A damaged one is replaced: the rollup fills it again."""
-        with files.exclusively(self._path.with_suffix(".lock"), PATIENCE):
-            try:
-                self._db = _opened(self._path)
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:
-                log.error("%s is damaged; the rollup writes it anew once it reaches Postgres", self._path)
-                self._remove()
-                self._db = _opened(self._path)
-            self._file = self._path.stat().st_ino
+        """Open the copy. Where that cannot be done now, as on a full disk, an empty one stands in for it."""
+        try:
+            with files.exclusively(self._path.with_suffix(".lock"), PATIENCE):
+                self._db = self._opened_or_replaced()
+                self._file = self._path.stat().st_ino
+        except (OSError, sqlite3.OperationalError) as error:
+            if self._file:
+                log.error("%s cannot be opened, until it can no license is known: %s", self._path, error)
+            self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            self._db.executescript(_SCHEMA)
+            self._file = 0
         self._version = 0
         self._licenses.clear()
         self._seats.clear()
+
+    def _opened_or_replaced(self) -> sqlite3.Connection:
+        """A damaged one is replaced: the rollup fills it again."""
+        try:
+            return _opened(self._path)
+        except sqlite3.DatabaseError as error:
+            if not spool.is_damage(error):
+                raise
+            log.error("%s is damaged; the rollup writes it anew once it reaches Postgres", self._path)
+            self._remove()
+            return _opened(self._path)
 
     def _remove(self) -> None:
         for suffix in (".db", ".db-wal", ".db-shm"):

@@ -7,10 +7,12 @@ that is restored from a copy some minutes old.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -20,8 +22,10 @@ import msgspec
 from headcount import tally
 from headcount.licensing import sharing
 from headcount.model import Flush
-from headcount.store import spool
+from headcount.store import files, spool
 from headcount.visits import Visit
+
+log = logging.getLogger(__name__)
 
 KEEP_APPLIED = 15 * 60 * 1000
 """Milliseconds that an applied flush is kept."""
@@ -53,6 +57,9 @@ create index if not exists outbox_waiting on outbox (number) where applied_at is
 create table if not exists redacted (request integer primary key);
 """
 
+COUNTED_AGAIN = (
+    "No event is lost or counted twice; who comes back on a day that is open counts as another visitor."
+)
 _encode = msgspec.msgpack.Encoder().encode
 _visit = msgspec.msgpack.Decoder(Visit)
 _flush = msgspec.msgpack.Decoder(Flush)
@@ -63,14 +70,38 @@ class State:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        was_here = path.with_suffix(".lock").exists()
         self.marks = spool.Marks(path.with_suffix(".lock"))
         if not self.marks.lock():
             self.marks.close()
             raise BlockingIOError(f"{path.name} is in use by another rollup")
         self._lock = threading.RLock()  # the two steps of the drain come from different threads
-        self._db = spool.connect(path)
-        self._db.execute(f"pragma cache_size = -{CACHE}")
-        self._db.executescript(_SCHEMA)
+        self._path = path
+        if was_here and not path.exists():
+            files.set_aside(path)  # what is left of it
+            log.error("the state file is gone. %s", COUNTED_AGAIN)
+        try:
+            self._db = _opened(path)
+        except sqlite3.DatabaseError as error:
+            if not spool.is_damage(error):
+                self.marks.close()
+                raise
+            self._replace(error)
+        self._begin()
+
+    def begin_anew(self, why: BaseException) -> None:
+        """Set the damaged file aside and go on with an empty one."""
+        with self._lock:
+            self._db.close()
+            self._replace(why)
+            self._begin()
+
+    def _replace(self, why: BaseException) -> None:
+        aside = files.set_aside(self._path)
+        log.error("the state file is damaged (%s), and lies in %s now. %s", why, aside.name, COUNTED_AGAIN)
+        self._db = _opened(self._path)
+
+    def _begin(self) -> None:
         if self._db.execute("select count(*) from source").fetchone() == (0,):
             self._db.execute("insert into source values (?, 0)", (secrets.token_hex(16),))
         (self.source,) = self._db.execute("select name from source").fetchone()
@@ -290,25 +321,28 @@ class State:
         if self._waiting_bytes is not None:
             self._waiting_bytes += len(body)
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db, self._lock)
-
-
-class _Transaction:
-    def __init__(self, db: sqlite3.Connection, lock: threading.RLock) -> None:
-        self._db = db
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        try:
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
             self._db.execute("begin immediate")
-        except BaseException:
-            self._lock.release()
-            raise
+            try:
+                yield
+                self._db.execute("commit")
+            except BaseException:
+                self._waiting_bytes = None
+                if self._db.in_transaction:  # a full disk may have ended it already
+                    self._db.execute("rollback")
+                raise
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            self._db.execute("commit" if kind is None else "rollback")
-        finally:
-            self._lock.release()
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = spool.connect(path)
+    try:
+        db.execute(f"pragma cache_size = -{CACHE}")
+        if db.execute("pragma quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("it is damaged")
+        db.executescript(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
