@@ -29,7 +29,7 @@ STOP_SECONDS = 8.0
 FIRST_DELAY, LAST_DELAY = 0.2, 10.0
 """Seconds before a child that died is started again: doubled each time it dies young."""
 OLD_ENOUGH = 30.0
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 """So long a child that takes the place of another may take to begin its work."""
 
 
