@@ -10,6 +10,7 @@
     │   ├── NotFound
     │   └── Conflict
     ├── TooManyRequests
+    ├── FlushRefused           Postgres does not take what a flush holds
     └── ServiceBusy            we are wrong, for now: try again later
         ├── SpoolFull
         └── DatabaseDown
@@ -78,6 +79,10 @@ class TooManyRequests(HeadcountError):
     def __init__(self, retry_after: int) -> None:
         super().__init__()
         self.retry_after = retry_after
+
+
+class FlushRefused(HeadcountError):
+    """Postgres does not take what was counted."""
 
 
 class ServiceBusy(HeadcountError):

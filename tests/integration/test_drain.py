@@ -15,7 +15,8 @@ import pytest
 import make_hits as make
 from a_node import Node, a_node
 from headcount import errors, localtime, redaction, tally
-from headcount.store import spool
+from headcount.jobs import drain
+from headcount.store import files, spool
 from headcount.store.state import State
 
 
@@ -346,3 +347,38 @@ async def test_a_stop_does_not_wait_for_what_comes_in_meanwhile(node: Node, db: 
         await node.engine.finish()
         load.cancel()
     assert await pageviews(db) >= 1
+
+
+async def test_a_flush_that_postgres_refuses_again_and_again_is_set_aside_and_reported_as_a_gap(
+    node: Node, db: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(drain, "REFUSALS", 3)
+    await node.receive([make.hit(0, page="/no\0text")])
+    await node.take()
+    await node.receive([make.hit(1, token=2, page="/good")])
+    await node.take()
+    for _ in range(2):
+        with pytest.raises(errors.FlushRefused, match="flush 1"):
+            await node.engine.send()
+    assert await pageviews(db) == 0
+    await node.all()
+    assert await pageviews(db) == 1
+    assert tuple(await db.fetchrow("select first_missing, last_missing from gap")) == (1, 1)
+    (aside,) = files.damaged(node.folder)
+    assert b"no\\u0000text" in aside.read_bytes()
+    assert aside.name in caplog.text
+    assert "no\0text" not in caplog.text
+
+
+async def test_a_flush_is_not_set_aside_because_of_a_fault_that_is_not_its_own(
+    node: Node, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "REFUSALS", 1)
+    await node.receive([make.hit()])
+    await node.take()
+    await db.execute("alter table counter rename to elsewhere")
+    with pytest.raises(Exception, match="counter"):
+        await node.engine.send()
+    await db.execute("alter table elsewhere rename to counter")
+    await node.all()
+    assert (await pageviews(db), files.damaged(node.folder)) == (1, [])

@@ -19,11 +19,11 @@ from typing import TypeVar
 
 import msgspec
 
-from headcount import localtime, tally
+from headcount import errors, localtime, tally
 from headcount.clock import Clock
 from headcount.licensed import UTC_ZONE
 from headcount.model import Flush, Ignored, Record
-from headcount.store import daykeys, spool
+from headcount.store import daykeys, files, spool
 from headcount.store.counters import Applied, Counters
 from headcount.store.figures import Figures, Progress
 from headcount.store.settings import SettingsFile
@@ -35,6 +35,8 @@ HOLD_BACK = 0.5
 """Seconds that a batch waits at most for a spool that is behind."""
 MAX_FLUSHES = 4
 """Flushes that are read from the outbox at once: each may be 20 MB in memory."""
+REFUSALS = 60
+"""How often Postgres has to refuse a flush, a second apart, until the flush is set aside."""
 EXPIRE_EVERY = 10_000
 """Milliseconds between two looks for visits that have ended."""
 SILENCE = 5_000
@@ -88,6 +90,8 @@ class Drain:
         self._readers: dict[str, spool.SpoolReader] = {}
         self._sent: dict[str, int] = {}
         """The last batch of each spool that is in Postgres."""
+        self._refused = (0, 0)
+        """The flush that Postgres refused last, and how often in a row."""
         self._stale = False
         self._seen: dict[tuple[str, int], float] = {}
         self._expired = 0
@@ -116,7 +120,11 @@ class Drain:
             raise
         for number, flush in waiting:
             began = self._clock.monotonic()
-            applied = await self._counters.apply(self._state.source, number, flush, self._clock.now())
+            try:
+                applied = await self._counters.apply(self._state.source, number, flush, self._clock.now())
+            except errors.FlushRefused as error:
+                await self._refused_again(number, flush, error)
+                return True
             if applied is Applied.BEHIND:
                 await self._go_back(number)
                 return True
@@ -331,6 +339,17 @@ class Drain:
             self._state.load(fresh)
             self._positions = self._state.positions()
             self._tally, self._stale = fresh, False
+
+    async def _refused_again(self, number: int, flush: Flush, error: errors.FlushRefused) -> None:
+        """Try once more, by raising the error; in the end set the flush aside as a gap: the others wait behind it."""
+        self._refused = (number, self._refused[1] + 1 if self._refused[0] == number else 1)
+        if self._refused[1] < REFUSALS:
+            raise error
+        aside = files.aside(self._folder.parent / f"flush-{number}.json")
+        await _finish(files.write_durably, aside, msgspec.json.encode(flush))
+        await self._counters.skip(self._state.source, number, number, self._clock.now())
+        await _finish(self._state.mark_applied, number, self._clock.milliseconds())
+        log.error("%s, %d times: it lies in %s, and is missing in the counts", error, REFUSALS, aside.name)
 
     async def _go_back(self, number: int) -> None:
         """The database lacks flushes before this one: send them again if they are here, else report the gap."""

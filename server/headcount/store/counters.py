@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from headcount import visits
+from headcount import errors, visits
 from headcount.model import NO_SITE, VISIT_DIMENSIONS, CountRow, Counts, Flush, HitRow, VisitRow
 from headcount.store.heartbeats import Heartbeats
 from headcount.store.postgres import Database
@@ -72,7 +72,7 @@ class Counters:
         self._partitions: set[date] = set()
 
     async def apply(self, source: str, number: int, flush: Flush, now: datetime) -> Applied:
-        """Apply flush `number` of a node exactly once."""
+        """Apply flush `number` of a node exactly once. Raises FlushRefused if it holds what cannot be stored."""
         parts = (flush.hits, flush.visits, flush.heartbeats)
         await self.ensure_partitions({row.day for part in parts for row in part})
         database = self._database
@@ -88,9 +88,10 @@ class Counters:
                 if flush.heartbeats or flush.sharing:
                     await self._heartbeats.apply(connection, flush.heartbeats, flush.sharing, now)
             self._heartbeats.uncounted |= bool(flush.heartbeats)
-        except asyncpg.CheckViolationError:
-            self.forget_partitions()  # another node's purge has dropped one that we made
-            raise
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, errors.Conflict) as error:
+            self.forget_partitions()  # another node's purge may have dropped one that we made
+            # Only the kind: the rest may quote values.
+            raise errors.FlushRefused(f"Postgres refuses flush {number}: {type(error).__name__}") from None
         return Applied.NOW
 
     async def applied(self, source: str) -> int:

@@ -61,15 +61,20 @@ def create_durably(path: Path, data: bytes, mode: int = 0o600) -> bool:
     return True
 
 
+def aside(path: Path) -> Path:
+    """A name beside the file that no process takes up."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{DAMAGED}")
+
+
 def set_aside(path: Path) -> Path:
     """Keep a damaged SQLite file, with its log, under a name that no process takes up; which."""
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{DAMAGED}")
+    kept = aside(path)
     for suffix in ("-wal", ""):
         with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
+            path.with_name(path.name + suffix).replace(kept.with_name(kept.name + suffix))
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     sync_folder(path.parent)
-    return aside
+    return kept
 
 
 def damaged(data_dir: Path) -> list[Path]:
