@@ -191,8 +191,8 @@ def _of_durability(off: list[str]) -> Iterator[Finding]:
     if "synchronous_commit" in off:
         yield warn(
             "Postgres",
-            "synchronous_commit is off: when it goes down, the last sites, tokens and licenses may be lost; "
-            "events are not, they are sent again",
+            "synchronous_commit is off: when it goes down, its last commits may be lost; counts are sent again "
+            "if events follow within 15 minutes, sites, tokens and licenses are not",
             "set synchronous_commit = on",
         )
     if not off:
