@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 
-.PHONY: run test soak bench check lock clean
+.PHONY: run test soak fuzz bench check lock clean
 
 run: $(RUN) ## Start Headcount with its own PostgreSQL under ./data
 	$(BIN)/headcount serve
@@ -14,6 +14,9 @@ test: check ## Formatting, types, and all tests
 
 soak: $(DEV) ## The tests of faults in their long form, about a quarter of an hour
 	$(BIN)/pytest -n 4 -rP --soak tests/acceptance/test_faults*.py tests/integration/test_spool_damage.py tests/acceptance/test_deploy_booted.py $(SOAK)
+
+fuzz: $(DEV) ## Every parser, led by what is reached; FUZZ seconds each
+	PYTHONPATH=tests $(BIN)/python -m fuzz.run $(or $(FUZZ),60)
 
 bench: $(DEV) ## Figures, each beside its yardstick in the same run
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)

@@ -256,3 +256,11 @@ def test_random_json_is_understood_or_refused(right: dict[str, object], wrong: d
     body = orjson.dumps({**right, **wrong}, option=orjson.OPT_NON_STR_KEYS)
     with contextlib.suppress(errors.BadInput):  # and nothing else
         assert isinstance(query.parse(body), Query)
+
+
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63), 10**30])
+def test_a_number_that_no_answer_could_repeat_is_refused(number: int) -> None:
+    body = b'{"site_id":"example.com","metrics":["visits"],"date_range":"day","filters":[["is","event:page",[%d]]]}'
+    with pytest.raises(errors.BadInput, match="numbers are at most 9223372036854775807") as caught:
+        query.parse(body % number)
+    assert caught.value.field == "filters"

@@ -7,10 +7,15 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
 
+LONGEST_READ = 100
+"""Characters; an address has at most 45, and a zone may come after it."""
+
 
 def parse(text: str) -> Address | None:
     """The address in `text`, mapped ones (`::ffff:a.b.c.d`) as IPv4; a port or zone after it is dropped."""
     text = text.strip()
+    if len(text) > LONGEST_READ:
+        return None
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -15,6 +15,7 @@ MAX_FILTERS = 50
 MAX_DEPTH = 5
 MAX_VALUES = 200
 MAX_VALUE = 2000
+MAX_NUMBER = (1 << 63) - 1
 
 OPERATORS = {
     f"{operator}{suffix}": (operator, bool(suffix)) for operator in Operator for suffix in ("", "_not")
@@ -80,6 +81,8 @@ class _Parser:
 
 def _value(value: object) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:  # the answer repeats it, in 64 bits
+        raise errors.BadInput("filters", f"numbers are at most {MAX_NUMBER}, as texts they may be longer")
     if not isinstance(text, str) or len(text) > MAX_VALUE:
         raise errors.BadInput("filters", f"values are texts of at most {MAX_VALUE} characters")
     return text

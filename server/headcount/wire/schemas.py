@@ -164,7 +164,11 @@ def _asked(words: Vocabulary, dimension: Schema, site_id: str, filter: str) -> S
 
 
 def _filter(dimension: Schema, itself: str) -> Schema:
-    values = array({"anyOf": [text(0, filters.MAX_VALUE), {"type": "integer"}]}, 1, filters.MAX_VALUES)
+    values = array(
+        {"anyOf": [text(0, filters.MAX_VALUE), whole(-filters.MAX_NUMBER, filters.MAX_NUMBER)]},
+        1,
+        filters.MAX_VALUES,
+    )
     modifiers = record({"case_sensitive": {"type": "boolean"}}, ("case_sensitive",))
     return {
         "description": f"Nested at most {filters.MAX_DEPTH} deep.",
