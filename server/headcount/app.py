@@ -336,7 +336,7 @@ class Rollup:
         self._settings.refresh()
 
     async def _forget(self) -> None:
-        now = self._clock.now()
+        now = self._sweeper.believed_now()
         await self._licenses.forget_customers(now)
         await self._licenses.forget_installs(now)
 

@@ -111,3 +111,34 @@ async def test_partitions_for_the_days_to_come_are_there_in_advance(node: Node, 
     await sweeper(node).run()
     tomorrow = node.clock.now().date() + timedelta(days=1)
     assert await db.fetchval("select to_regclass($1)", f"hit_{tomorrow:%Y%m%d}") is not None
+
+
+async def test_a_clock_far_in_the_future_deletes_nothing_until_it_is_believed(
+    node: Node, db: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = sweeper(node)
+    await one.run()
+    kept = await days_of(db, "hit", 1)
+    right = node.clock.time[0]
+    node.clock.time[0] = right + timedelta(days=365)
+    for _ in range(2):
+        with pytest.raises(purge.ClockJumped):
+            await one.run()
+    assert caplog.text.count("the clock has stepped forward by 8760 hours") == 1
+    node.clock.time[0] = right
+    await one.run()
+    assert await days_of(db, "hit", 1) == kept
+    node.clock.time[0] = right + timedelta(days=2)
+    with pytest.raises(purge.ClockJumped):
+        await one.run()
+    monkeypatch.setattr(purge, "BELIEVED", 0.0)
+    await one.run()
+    assert await days_of(db, "hit", 1) == kept[2:]
+
+
+async def test_a_clock_that_steps_back_or_a_little_stops_no_purge(node: Node, db: Any) -> None:
+    one = sweeper(node)
+    for hours in (0, -72, 1, 11, -1):
+        node.clock.time[0] += timedelta(hours=hours)
+        await one.run()
+    assert one.purged_at == node.clock.milliseconds()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+import logging
+from datetime import UTC, date, datetime, timedelta
 
-from headcount import localtime
+from headcount import errors, localtime
 from headcount.clock import Clock
 from headcount.licensed import UTC_ZONE
 from headcount.model import Site
@@ -12,14 +13,24 @@ from headcount.services.sites import Sites, new_id
 from headcount.store.counters import RAW_TABLES, Counters
 from headcount.store.postgres import LONG, Database
 
+log = logging.getLogger(__name__)
+
 LAST_ZONE = "Etc/GMT+12"
 """Where every day ends last: a partition whose day is past the window there is past it everywhere."""
 KEEP_RECORD = timedelta(days=400)
+JUMP = timedelta(hours=12)
+"""How far the clock may step forward between two purges of a process, until nothing is deleted by it for a while."""
+BELIEVED = 24 * 3600.0
+"""Seconds after which a clock that has stepped further is believed: nobody has set it back."""
 
 
 def first_day(zone: str, retention_days: int, now: datetime) -> date:
     """The oldest local day whose raw rows are kept."""
     return localtime.today(zone, now) - timedelta(days=retention_days - 1)
+
+
+class ClockJumped(errors.ServiceBusy):
+    """Nothing is deleted by a clock that has jumped until it is right again, a day has passed, or a restart."""
 
 
 class Purge:
@@ -33,12 +44,15 @@ class Purge:
         self._counters = counters
         self._clock = clock
         self._retention_days = retention_days
+        self._believed: timedelta | None = None
+        """How far the clock was ahead of one that never steps, when it was believed last."""
+        self._doubted_at: float | None = None
         self.purged_at: int | None = None
         """When `run` has come to its end last, in milliseconds since 1970."""
 
     async def run(self) -> None:
         """Purge once; safe to run at any time, by any number of nodes."""
-        now = self._clock.now()
+        now = self.believed_now()
         await self._drop_partitions(now)
         for site in await self._sites.all():
             await self._delete_rows(site, now)
@@ -47,6 +61,20 @@ class Purge:
             localtime.today(zone, now) for zone in (LAST_ZONE, "Etc/UTC", "Etc/GMT-14")
         )
         self.purged_at = self._clock.milliseconds()
+
+    def believed_now(self) -> datetime:
+        """The moment, if what is deleted by it may be deleted. Raises ClockJumped for a day after a step forward."""
+        now, steady = self._clock.now(), self._clock.monotonic()
+        ahead = now - datetime.fromtimestamp(steady, UTC)
+        if self._believed is not None and ahead - self._believed > JUMP:
+            if self._doubted_at is None:
+                self._doubted_at = steady
+                hours = (ahead - self._believed) / timedelta(hours=1)
+                log.error("the clock has stepped forward by %.0f hours. %s", hours, ClockJumped.__doc__)
+            if steady - self._doubted_at < BELIEVED:
+                raise ClockJumped
+        self._believed, self._doubted_at = ahead, None
+        return now
 
     async def _drop_partitions(self, now: datetime) -> None:
         keep_from = {
