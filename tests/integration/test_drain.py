@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -382,3 +382,34 @@ async def test_a_flush_is_not_set_aside_because_of_a_fault_that_is_not_its_own(
     await db.execute("alter table elsewhere rename to counter")
     await node.all()
     assert (await pageviews(db), files.damaged(node.folder)) == (1, [])
+
+
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25)])
+async def test_each_event_is_counted_in_its_local_hour_when_the_clocks_change(
+    node: Node, db: Any, day: date, hours: int
+) -> None:
+    start = localtime.day_start("Europe/Riga", day)
+    node.clock.time[0] = start + timedelta(hours=hours)
+    first = round((start - make.NOON).total_seconds())
+    seconds = range(first - 3600, first + (hours + 1) * 3600, 600)
+    await node.receive([make.hit(s, token=s - first + 9999, zone="Europe/Riga") for s in seconds])
+    await node.all()
+    found = await db.fetch("select hour, pageviews from hour where day = $1 order by hour", day)
+    expected = [(start + timedelta(hours=number), 6) for number in range(hours)]
+    assert [tuple(row) for row in found] == expected
+    assert await pageviews(db) == len(seconds) == 6 * (hours + 2)
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(hours=3), timedelta(days=1)])
+async def test_a_clock_that_steps_forward_and_back_loses_and_doubles_nothing(
+    node: Node, db: Any, step: timedelta
+) -> None:
+    for moved in (0, 1, 0, -1, 0):
+        node.clock.time[0] = make.NOON + moved * step
+        second = moved * step.total_seconds()
+        await node.receive([make.hit(second + n, token=n) for n in range(5)])
+        await node.all()
+        await node.engine.close_days()
+    await node.all()
+    assert await pageviews(db) == await db.fetchval("select count(*) from hit") == 25
+    assert await db.fetchval("select min(duration) from visit") >= 0
