@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ import asyncpg
 import hypothesis
 import pytest
 
-from headcount.store import embedded, migrations
+from headcount.store import embedded, migrations, postmaster
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -44,9 +45,20 @@ def ram() -> Iterator[Path]:
     """A folder of this run, in memory where there is such a thing; others may pass through it."""
     memory = Path("/dev/shm")
     where = memory if os.access(memory, os.W_OK | os.X_OK) else None
-    with tempfile.TemporaryDirectory(prefix="headcount-test-", dir=where) as folder:
+    _clear_up(Path(where or tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=f"headcount-test-{os.getpid()}-", dir=where) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
+
+
+def _clear_up(where: Path) -> None:
+    """Take away what runs have left that were killed: their folders name the process that made them."""
+    for folder in where.glob("headcount-test-*-*"):
+        owner = folder.name.split("-")[2]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            for file in folder.glob("**/postgres/postmaster.pid"):
+                postmaster.stop(file.parent)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
