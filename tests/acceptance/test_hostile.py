@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ TOGETHER = 16
 GROWTH = 48 << 20
 """Bytes that a worker may have more than before: what its allocator keeps after a megabyte a connection."""
 
-SESSIONS = 4
-"""Sessions of Postgres that a worker keeps open, once it has asked."""
+LATER = 16
+"""Files and sessions of Postgres that a worker opens when it first needs them; attacks are a hundred and more."""
 _MORE = {"a batch": 1, "an engagement without end": -1}
 """Events that an attack holds besides the usual one."""
 
@@ -39,7 +40,7 @@ class Workers:
     async def are_as_before(self) -> None:
         """The same processes, with as many open files as before, and hardly more memory."""
         assert sorted(self._server.children("web")) == self._pids
-        await until(lambda: all(_open_files(pid) <= self._open[pid] + SESSIONS for pid in self._pids))
+        await until(lambda: all(_open_files(pid) <= self._open[pid] + LATER for pid in self._pids))
         grown = {pid: _memory(pid) - self._held[pid] for pid in self._pids}
         assert max(grown.values()) < GROWTH, grown
 
@@ -81,6 +82,38 @@ async def test_what_is_no_http_is_refused_and_the_connection_closed(place: Path)
         assert corpus.MARK not in server.said()
 
 
+async def test_hundreds_who_never_come_to_an_end_keep_nobody_waiting(place: Path) -> None:
+    async with Server(place, rate_limit="0") as server, AsyncExitStack() as held:
+        await server.start()
+        workers = Workers(server)
+        for data in list(corpus.UNFINISHED.values()) * 25:
+            connection = await held.enter_async_context(connected(server.origin))
+            await connection.say(data)
+
+        answered = await _all(server, {str(number): corpus.request() for number in range(50)})
+
+        assert {status for answers in answered.values() for status in _statuses(answers)} <= {202, 400}
+        assert {len(answers) for answers in answered.values()} == {2}
+        await held.aclose()
+        await workers.are_as_before()
+        assert corpus.MARK not in server.said()
+
+
+async def test_requests_in_a_row_are_answered_in_their_order(place: Path) -> None:
+    async with Server(place, rate_limit="0") as server:
+        await server.start()
+        await server.add_site("example.com")
+        await server.token("stats:read")  # from here on every worker knows the site
+        good, bad = corpus.request(), corpus.request(corpus.BAD)
+        rows = {"good, bad, good": good + bad + good, "40": good * 40, "by turns": (bad + good) * 20}
+        answered = await _all(server, rows)
+        assert {name: _statuses(answers) for name, answers in answered.items()} == {
+            "good, bad, good": [202, 400, 202, 202],
+            "40": [202] * 41,
+            "by turns": [400, 202] * 20 + [202],
+        }
+
+
 async def _all(server: Server, attacks: Mapping[str, bytes]) -> dict[str, list[Answer]]:
     """What each attack is answered, and after it a plain event on the same connection."""
     places = asyncio.Semaphore(TOGETHER)
@@ -96,6 +129,10 @@ async def _all(server: Server, attacks: Mapping[str, bytes]) -> dict[str, list[A
 
     answers = await asyncio.gather(*map(attack, attacks.values()))
     return dict(zip(attacks, answers, strict=True))
+
+
+def _statuses(answers: list[Answer]) -> list[int]:
+    return [answer.status for answer in answers]
 
 
 def _is_sound(answers: list[Answer]) -> bool:
