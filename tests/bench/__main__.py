@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTS = ("ingest", "checks", "whole", "rollup", "memory")
+PARTS = ("ingest", "checks", "whole", "rollup", "memory", "dashboard")
 
 
 def main() -> None:
