@@ -25,6 +25,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--soak"):
         for item in items:
             item.add_marker(pytest.mark.timeout(LONG), append=False)
+        return
+    long_alone = [item for item in items if item.get_closest_marker("soak")]
+    items[:] = [item for item in items if item not in long_alone]
+    config.hook.pytest_deselected(items=long_alone)
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ VIEW = '{"n": "pageview", "u": "http://localhost/", "d": "localhost"}'
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 
 
+@pytest.mark.soak
 async def test_the_units_do_what_they_say(soak: Soak, tmp_path: Path) -> None:
-    if not soak.long:
-        pytest.skip("runs a whole systemd: with --soak")
     if reason := booted.missing():
         pytest.skip(reason)
     async with Booted(tmp_path) as machine:

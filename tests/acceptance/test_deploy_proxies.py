@@ -125,10 +125,11 @@ async def test_figures_are_not_for_whoever_comes_through_the_proxy(proxy: Revers
 
 
 async def test_what_is_too_large_is_refused_by_whoever_sees_it_first(proxy: Reverse) -> None:
-    by_headcount = await proxy.curl("/api/event", body=b" " * 1_500_000)
+    # Not HTTP/2: curl 7.88 stumbles over an answer that comes before its body was read.
+    by_headcount = await proxy.curl("/api/event", "--http1.1", body=b" " * 1_500_000)
     assert by_headcount.status == 413
     assert "body" in json.loads(by_headcount.body)["errors"]
-    assert (await proxy.curl("/api/event", body=b" " * 3_000_000)).status == 413
+    assert (await proxy.curl("/api/event", "--http1.1", body=b" " * 3_000_000)).status == 413
 
 
 async def test_a_server_that_is_busy_or_away_says_when_to_come_again(
@@ -140,7 +141,6 @@ async def test_a_server_that_is_busy_or_away_says_when_to_come_again(
             answer = await proxy.curl("/api/event", body=b"{}")
             assert (answer.status, answer.headers["retry-after"], answer.body) == (503, "7", b"full")
         for name, path in ((COUNT, "/api/event"), (SITE, "/stats/api/event")):
-            # Not HTTP/2: curl 7.88 stumbles over an answer that comes before its body was read.
             answer = await proxy.curl(path, "--http1.1", at=name, body=b"{}")
             assert (answer.status, answer.headers["retry-after"]) == (503, "5")
 

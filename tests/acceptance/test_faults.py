@@ -95,9 +95,8 @@ async def test_a_stop_under_load_leaves_nothing_behind(
             soak.report(f"stopped in {took:.1f} s: {await ledger.verdict(server, sent)}")
 
 
+@pytest.mark.soak
 async def test_rolling_restarts_under_load_turn_nobody_away(place: Path, soak: Soak) -> None:
-    if not soak.long:
-        pytest.skip("one rolling restart is in test_deploy_rolling.py; this is for `make soak`")
     async with Server(place, **ledger.SETTINGS) as server:
         await server.start()
         sent = Ledger()

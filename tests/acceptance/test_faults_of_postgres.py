@@ -188,11 +188,10 @@ async def test_a_connection_that_breaks_at_any_moment_counts_nothing_twice(
     await server.stop()
 
 
+@pytest.mark.soak
 async def test_a_network_that_is_gone_amid_a_flush_stops_nothing_for_good(
     server: Server, proxy: Proxy, soak: Soak
 ) -> None:
-    if not soak.long:
-        pytest.skip("Postgres takes half a minute to give a lost session up; this is for `make soak`")
     sent = Ledger()
     for _ in range(5):
         async with Load(server, sent, rate=40) as load:

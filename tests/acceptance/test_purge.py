@@ -11,11 +11,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import msgspec
 import pytest
 
 from acceptance.search import Needle, find
 from acceptance.server import Clock, Server, until
 from headcount.store import embedded
+from headcount.visits import Visit
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -119,12 +121,13 @@ async def a_day_with_visitors(server: Server) -> list[Needle]:
     for visitor in range(20):
         for site in ("localhost", "kolkata.example"):
             assert (await server.post(view(site), browser(visitor))).status == 202
-    await until(lambda: len(rows(server, "select token from visit")) == 40)
+    await until(lambda: len(rows(server, "select body from visit")) == 40)
     assert open_days(server) == key_files(server) == {"Etc/UTC 2026-10-24", "Asia/Kolkata 2026-10-24"}
 
     (folder,) = server.day_key_folders()
     needles = [Needle("day key", "bytes", file.read_bytes()) for file in folder.glob("*@*")]
-    for (token,) in rows(server, "select token from visit"):
+    for (body,) in rows(server, "select body from visit"):
+        token = msgspec.msgpack.decode(body, type=Visit).token
         needles += [Needle("token", "bytes", token.to_bytes(8, "big", signed=True))]
         needles += [Needle("token", "bytes, turned", token.to_bytes(8, "little", signed=True))]
     for (sketch,) in rows(server, "select sketch from cell where dimension = 'page'"):

@@ -40,18 +40,21 @@ UNMET = 417
 """For an expectation that cannot be met."""
 
 
+Pairs = tuple[tuple[str, str], ...]
+
+
 class Answer(NamedTuple):
     """What is said, before it takes the form of bytes or of aiohttp's response."""
 
     body: bytes
     status: int = 200
     content_type: str = JSON
-    headers: Mapping[str, str] = {}
+    headers: Pairs = ()
 
 
 def of(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """A JSON answer."""
-    return Answer(orjson.dumps(body), status, JSON, headers or {})
+    return Answer(orjson.dumps(body), status, JSON, tuple((headers or {}).items()))
 
 
 def failed(error: errors.HeadcountError) -> Answer:
@@ -86,7 +89,7 @@ def carried(path: str) -> Mapping[str, str]:
 
 def response(answer: Answer) -> web.Response:
     """The answer as aiohttp sends it."""
-    headers = {**answer.headers, "Content-Type": answer.content_type}
+    headers = {**dict(answer.headers), "Content-Type": answer.content_type}
     return web.Response(body=answer.body, status=answer.status, headers=headers)
 
 

@@ -13,6 +13,7 @@ import logging
 import resource
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 from typing import cast
 
@@ -271,17 +272,21 @@ class Connection(asyncio.Protocol):
     def _write(self, path: str, answer: Answer, last: bool) -> None:
         if self._transport.is_closing():
             return  # the client has gone: nobody to answer
-        self._transport.write(_head(path, answer, last) + answer.body)
+        said = answer.status, answer.content_type, answer.headers, len(answer.body)
+        self._transport.write(_head(path, said, last, rfc822_formatted_time()) + answer.body)
 
 
-def _head(path: str, answer: Answer, last: bool) -> bytes:
+@lru_cache(maxsize=256)
+def _head(path: str, said: tuple[int, str, answers.Pairs, int], last: bool, date: str) -> bytes:
+    """The head of an answer, of which there are few different ones in a second. `said`: status to length."""
+    status, content_type, headers, length = said
     lines = [
-        f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}",
+        f"HTTP/1.1 {status} {_REASONS[status]}",
         *(f"{name}: {value}" for name, value in answers.carried(path).items()),
-        *(f"{name}: {value}" for name, value in answer.headers.items()),
-        f"Content-Type: {answer.content_type}",
-        f"Content-Length: {len(answer.body)}",
-        f"Date: {rfc822_formatted_time()}",
+        *(f"{name}: {value}" for name, value in headers),
+        f"Content-Type: {content_type}",
+        f"Content-Length: {length}",
+        f"Date: {date}",
     ]
     if last:
         lines.append("Connection: close")

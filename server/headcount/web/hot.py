@@ -53,7 +53,7 @@ class Hot:
             ignored = await self._collector.collect(events, client, token)
         except errors.BadInput as error:
             raise (error.at(error.index or 0) if isinstance(parsed, list) else error) from None
-        return Answer(b"ok", 202, answers.TEXT, ignored_headers(ignored))
+        return Answer(b"ok", 202, answers.TEXT, tuple(ignored_headers(ignored).items()))
 
     async def check(self, client: door.Client, body: bytes) -> Answer:
         """The signed answer to a check, which is also the heartbeat."""
