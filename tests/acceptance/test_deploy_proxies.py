@@ -129,7 +129,8 @@ async def test_what_is_too_large_is_refused_by_whoever_sees_it_first(proxy: Reve
     by_headcount = await proxy.curl("/api/event", "--http1.1", body=b" " * 1_500_000)
     assert by_headcount.status == 413
     assert "body" in json.loads(by_headcount.body)["errors"]
-    assert (await proxy.curl("/api/event", "--http1.1", body=b" " * 3_000_000)).status == 413
+    # Past its own limit Caddy breaks off, and says of that what happens to come first.
+    assert (await proxy.curl("/api/event", "--http1.1", body=b" " * 3_000_000)).status in (413, 503)
 
 
 async def test_a_server_that_is_busy_or_away_says_when_to_come_again(
