@@ -80,6 +80,9 @@ async def measure(rounds: int, seconds: float) -> dict[str, dict[str, object]]:
             "edge": stack.enter_context(servers.worker(Path(folder), edge="on")),
             "aiohttp alone": stack.enter_context(servers.worker(Path(folder), edge="off")),
             "nothing": stack.enter_context(servers.python(servers.NOTHING)),
+            "nothing with a log": stack.enter_context(
+                servers.python((*servers.NOTHING, "--log", str(Path(folder, "access.log"))))
+            ),
         }
         found = await servers.compare(compared, checks(key, installs, 5000), rounds, seconds)
     return {"signed checks of known installs": servers.told(found)}
