@@ -10,7 +10,7 @@ run: $(RUN) ## Start Headcount with its own PostgreSQL under ./data
 	$(BIN)/headcount serve
 
 test: check ## Formatting, types, and all tests
-	$(BIN)/pytest -n 2 $(PYTEST)
+	$(BIN)/pytest -n 3 $(PYTEST)
 
 soak: $(DEV) ## The tests of faults in their long form, half an hour or less
 	$(BIN)/pytest -n 4 -rP --soak tests/acceptance/test_faults*.py tests/integration/test_spool_damage.py tests/acceptance/test_deploy_booted.py $(SOAK)

@@ -156,9 +156,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[edge.Connection]:
 @pytest.mark.timeout(120)
 async def test_hostile_requests_are_answered_alike(both: Both) -> None:
     names = list(corpus.FINISHED)
-    for first in range(0, len(names), 10):  # some at once: what is not answered is waited for
+    for first in range(0, len(names), 40):  # some at once: what is not answered is waited for
         await asyncio.gather(
-            *(both.agree_on(corpus.FINISHED[name] + LAST) for name in names[first : first + 10])
+            *(both.agree_on(corpus.FINISHED[name] + LAST) for name in names[first : first + 40])
         )
     await both.agree_on_what_is_kept()
 
