@@ -96,7 +96,7 @@ class Visit:
 
 def site(id: int = 1, **settings: object) -> Site:
     values = {"domain": "example.com", "timezone": ZONE, "created_at": NOW, **settings}
-    return Site(id=id, **values)  # type: ignore[arg-type]
+    return Site(id=id, **values)  # type: ignore[arg-type] # as the test gives them
 
 
 def values_of(hit: Hit) -> list[tuple[str, str]]:
@@ -158,7 +158,7 @@ def hours(visits: Sequence[Visit]) -> dict[tuple[date, datetime], dict[str, int]
     return {
         (day, hour): {
             "visitors": len({visit.visitor for visit in of}),
-            **sums(of, lambda visit, hit, hour=hour: visit.hour_of(hit) == hour, scrolled=False),  # type: ignore[misc]
+            **sums(of, lambda visit, hit, hour=hour: visit.hour_of(hit) == hour, scrolled=False),  # type: ignore[misc] # a default argument has no type
         }
         for (day, hour), of in members.items()
     }

@@ -51,9 +51,9 @@ def test_compose_names_only_settings_secrets_and_networks_that_there_are() -> No
         settings = {name.removesuffix("_FILE") for name in given if name.startswith("HEADCOUNT_")}
         assert settings - {"HEADCOUNT_UPSTREAM"} <= described
         files = [value for name, value in given.items() if name.endswith("_FILE")]
-        assert files == [f"/run/secrets/{name}" for name in service.get("secrets", [])]  # type: ignore[attr-defined]
-        assert set(service.get("secrets", [])) <= compose()["secrets"].keys()  # type: ignore[call-overload]
-        assert set(service["networks"]) <= compose()["networks"].keys()  # type: ignore[call-overload]
+        assert files == [f"/run/secrets/{name}" for name in service.get("secrets", [])]  # type: ignore[attr-defined] # YAML
+        assert set(service.get("secrets", [])) <= compose()["secrets"].keys()  # type: ignore[call-overload] # YAML
+        assert set(service["networks"]) <= compose()["networks"].keys()  # type: ignore[call-overload] # YAML
 
 
 def test_compose_keeps_day_keys_in_memory_and_memory_off_the_disk() -> None:

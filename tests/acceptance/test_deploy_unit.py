@@ -59,6 +59,6 @@ def test_day_keys_lie_where_the_service_may_write_and_stay_over_a_restart() -> N
 def settings(name: str) -> dict[str, str]:
     """The last value of each setting of the unit's own section."""
     found = configparser.RawConfigParser(strict=False)
-    found.optionxform = str  # type: ignore[assignment,method-assign]
+    found.optionxform = str  # type: ignore[assignment,method-assign] # names are case-sensitive
     found.read(DEPLOY / name)
     return dict(found[name.partition(".")[2].capitalize()])

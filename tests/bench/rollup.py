@@ -199,13 +199,13 @@ async def measure(folder: Path, rounds: int, count: int) -> dict[str, object]:
         for _ in range(rounds):
             part = next(parts)
             spooled = bodies(part)
-            steps["counting"].append(await it.timed(lambda spooled=spooled: count_only(spooled)))  # type: ignore[misc]
+            steps["counting"].append(await it.timed(lambda spooled=spooled: count_only(spooled)))  # type: ignore[misc] # a default has no type
             await it.fill(part)
             steps["step_1"].append(await it.timed(it.take))
             steps["step_2"].append(await it.timed(it.send))
             await it.fill(next(parts))
             steps["both"].append(await it.timed(it.together))
-            steps["copying"].append(await it.timed(lambda part=part: copy_only(it.database, part)))  # type: ignore[misc]
+            steps["copying"].append(await it.timed(lambda part=part: copy_only(it.database, part)))  # type: ignore[misc] # likewise
     middle = {
         name: Cost(
             *(

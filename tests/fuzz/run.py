@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import atheris  # type: ignore[import-untyped]
+import atheris  # type: ignore[import-untyped] # it has no types
 
 with atheris.instrument_imports(include=["headcount.wire", "headcount.privacy", "headcount.licensing"]):
     from fuzz import targets

@@ -78,7 +78,7 @@ def rollup_says(worker: Worker, silent: float = 0, **given: int | None) -> None:
     }
     folder = daykeys.folder(worker.data_dir) / FOLDER
     rollup = Board(folder, Role.ROLLUP, lambda: Clock().monotonic() - silent)
-    rollup.publish(Progress(**told))  # type: ignore[arg-type]
+    rollup.publish(Progress(**told))  # type: ignore[arg-type] # as the test gives them
     rollup.close()
 
 

@@ -117,7 +117,7 @@ async def test_an_install_is_answered_when_networks_cannot_be_counted(
     assert vendor.worker is not None
     service = vendor.worker.app[app_keys.CHECKS]
     key = await vendor.issue()
-    monkeypatch.setattr(service, "_lookups", service._lookups.__class__(lambda _: "LV", full, None))  # type: ignore[arg-type]
+    monkeypatch.setattr(service, "_lookups", service._lookups.__class__(lambda _: "LV", full, None))  # type: ignore[arg-type] # no agents: a check has none
     assert (await vendor.check(key))["status"] == "active"
     await vendor.drain()
     assert await db.fetchval("select networks from sharing") == 0

@@ -74,7 +74,7 @@ class Model:
         zeros: dict[str, int | None] = dict.fromkeys(self.asked.metrics, 0)
         for day in dates.days(first, last):
             for value, sums in self.of_day(day):
-                if all(filtering.holds(one, lambda by: shown(by, value)) for one in self.asked.filters):  # noqa: B023
+                if all(filtering.holds(one, lambda by: shown(by, value)) for one in self.asked.filters):  # noqa: B023 - called at once
                     total = found.setdefault(self.key(day, value), dict(zeros))
                     for name in self.asked.metrics:
                         if name != "installs" or day == self.last_day(day):

@@ -57,7 +57,7 @@ async def client(dsn: str, db: Connection, tmp_path: Path) -> AsyncIterator[Clie
     await database.close()
 
 
-async def ask(client: Client, accept: str = "*/*", token: str = "shop", **more: Any) -> ClientResponse:  # noqa: S107
+async def ask(client: Client, accept: str = "*/*", token: str = "shop", **more: Any) -> ClientResponse:  # noqa: S107 - made up
     headers = {"Accept": accept, "Authorization": f"Bearer {token}"}
     return await client.post("/api/v2/query", json={**ASKED, **more}, headers=headers)
 

@@ -172,4 +172,4 @@ def test_the_origin_is_what_browsers_reach(given: dict[str, str], origin: str) -
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        load().workers = 3  # type: ignore[misc]
+        load().workers = 3  # type: ignore[misc] # what is forbidden

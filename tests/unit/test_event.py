@@ -242,7 +242,7 @@ def test_a_list_of_events_stays_a_list() -> None:
 def test_a_list_has_1_to_500_events(count: int, allowed: bool) -> None:
     body = [PAGEVIEW] * count
     if allowed:
-        assert len(event.parse(json.dumps(body).encode())) == count  # type: ignore[arg-type]
+        assert len(event.parse(json.dumps(body).encode())) == count  # type: ignore[arg-type] # a list
     else:
         assert fault(body).message == f"an array has 1 to 500 events; this has {count}"
 

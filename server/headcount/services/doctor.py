@@ -278,7 +278,7 @@ class _Ready(msgspec.Struct):
 
 def _origin(config: Config) -> str:
     host, port = config.listen
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - asked
     return f"http://{name}:{port}"
 
 

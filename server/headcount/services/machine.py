@@ -100,7 +100,7 @@ def of_memory_for_keys(data_dir: Path) -> Iterator[Finding]:
         return
     yield ok("day keys", f"they live in memory, under {bases[0]}")
     user = folders[0].stat().st_uid if folders else os.geteuid()
-    if bases[0] == Path("/dev/shm") and user >= FIRST_PERSON and Path("/run/systemd/system").is_dir():  # noqa: S108
+    if bases[0] == Path("/dev/shm") and user >= FIRST_PERSON and Path("/run/systemd/system").is_dir():  # noqa: S108 - a look
         yield warn(
             "day keys",
             "systemd clears /dev/shm of a person's files at logout: the day's visitors would be counted twice",

@@ -134,7 +134,7 @@ class Counters:
         if sites <= living:
             return flush
         kept = ([row for row in part if row.site in living] for part in parts)
-        return Flush(*kept)  # type: ignore[arg-type]
+        return Flush(*kept)  # type: ignore[arg-type] # each part is of its own rows
 
     async def _unsettle_months(
         self, connection: Connection, counts: Iterable[CountRow], now: datetime
